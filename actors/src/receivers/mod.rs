@@ -1,0 +1,75 @@
+//! Who is told: the [`Receiver`] trait, and one file per built-in receiver.
+
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+
+pub use crate::model::receiver::{Reached, ReceiverId};
+
+use crate::model::document::Document;
+
+/// Delivers dispatch documents to one place.
+///
+/// # Guarantees given
+/// - Never called twice at the same time for the same receiver; receivers never wait for each other.
+/// - A repeated document has the same `batchId` and the same content, also after a crash.
+///
+/// # Guarantees asked
+/// - `Ok` means that the receiver has the document.
+/// - The future ends by itself and is cancel-safe: dropping it stops the attempt, and with it every child process.
+///
+/// A panic inside the future is caught and counts as a failed attempt of unknown outcome.
+pub trait Receiver: 'static {
+    /// Its stable name: what it was told is stored under this id.
+    fn id(&self) -> &ReceiverId;
+
+    /// Whether a failed delivery is tried again.
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+
+    /// Delivers `document`, once.
+    fn deliver<'a>(&'a self, document: &'a Document) -> LocalBoxFuture<'a, Result<Receipt, DeliveryError>>;
+}
+
+/// What a receiver promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Tried again until it succeeds or is refused for good.
+    AtLeastOnce,
+    /// One attempt a batch, whatever comes of it: the outcome is shown, nothing is held back.
+    BestEffort,
+}
+
+/// What a successful delivery has to say for the log, e.g. `204 No Content`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// One line, no secrets.
+    pub detail: String,
+}
+
+/// Why a document was not delivered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct DeliveryError {
+    /// What to do about it.
+    pub kind: DeliveryErrorKind,
+    /// Whether the receiver may have the document all the same.
+    pub reached: Reached,
+    /// One line for people: lower case, no secrets, the same words for the same cause.
+    pub message: String,
+}
+
+/// What to do about a failed delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryErrorKind {
+    /// Try again with backoff, but not before `after`, if the receiver said so.
+    Retry {
+        /// The receiver's `Retry-After`.
+        after: Option<Duration>,
+    },
+    /// The receiver refuses this batch for good: try again only when configuration or batch change.
+    Permanent,
+    /// There is nothing to deliver to (no program, no target). Only best-effort receivers say so.
+    Skipped,
+}
