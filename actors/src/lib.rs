@@ -2,7 +2,22 @@
 
 pub mod availability;
 pub mod clock;
+pub mod dispatcher;
+pub mod events;
+mod failpoint;
+pub mod messages;
 pub mod model;
+mod pending;
 pub mod receivers;
+mod scheduler;
+pub mod settings;
 pub mod source;
+pub mod status;
 pub mod store;
+pub mod supervision;
+mod supervisor;
+mod watcher;
+
+pub use dispatcher::{Dispatcher, Ended, Handle, Setup};
+pub use settings::Settings;
+pub use supervisor::SupervisorActor;

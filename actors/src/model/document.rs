@@ -40,6 +40,18 @@ pub enum ChangeKind {
     Removed,
 }
 
+impl ChangeKind {
+    /// The kind of a change from `old` to `new`.
+    #[must_use]
+    pub fn between(old: &State, new: &State) -> Self {
+        match (old, new) {
+            (None, _) => Self::Appeared,
+            (Some(_), None) => Self::Removed,
+            (Some(_), Some(_)) => Self::Changed,
+        }
+    }
+}
+
 /// What a push says, before it is written for a receiver: the merged changes under one id.
 ///
 /// Frozen when it is leased and stored before it is sent, so that a repeated delivery carries the same id and content.
@@ -140,18 +152,13 @@ impl Change {
         params: BTreeMap<String, String>,
         change: &MergedChange<State>,
     ) -> Self {
-        let kind = match (&change.from, &change.to) {
-            (None, _) => ChangeKind::Appeared,
-            (Some(_), None) => ChangeKind::Removed,
-            (Some(_), Some(_)) => ChangeKind::Changed,
-        };
         let json = |state: &State| state.as_ref().map_or_else(|| Arc::new(Value::Null), |s| Arc::clone(s.value()));
         let (old, new) = (json(&change.from), json(&change.to));
         Self {
             projection,
             name,
             params,
-            kind,
+            kind: ChangeKind::between(&change.from, &change.to),
             patch: patch::diff(&old, &new),
             old,
             new,

@@ -144,6 +144,30 @@ impl<V: Clone + PartialEq> MergeMap<V> {
         self.entries.iter().filter(|(key, entry)| self.leased(key) != Some(entry.generation)).count()
     }
 
+    /// Names the content of the entries: it grows with every observation that changes one.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.entries.values().map(|entry| entry.generation).max().unwrap_or(0)
+    }
+
+    /// Whether the batch that came back last would be leased again, with its id.
+    #[must_use]
+    pub fn repeats(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| {
+            !lease.in_flight
+                && lease.batch.changes.len() == self.entries.len()
+                && lease.batch.changes.iter().zip(&self.entries).all(|((leased, frozen), (key, entry))| {
+                    leased == key && frozen.generation == entry.generation
+                })
+        })
+    }
+
+    /// What a lease would freeze now.
+    #[must_use]
+    pub fn content(&self) -> BTreeMap<ProjectionKey, MergedChange<V>> {
+        self.entries.iter().map(|(key, entry)| (key.clone(), entry.freeze().change)).collect()
+    }
+
     /// Folds in that `key` was `old` and is `new` since `now`.
     pub fn observe(&mut self, key: &ProjectionKey, old: &V, new: &V, now: Timestamp) -> Effect {
         let leased = self.leased(key).is_some();
@@ -188,15 +212,7 @@ impl<V: Clone + PartialEq> MergeMap<V> {
         if self.in_flight().is_some() || self.entries.is_empty() {
             return None;
         }
-        let unchanged = self.lease.as_ref().is_some_and(|lease| {
-            lease.batch.changes.len() == self.entries.len()
-                && lease
-                    .batch
-                    .changes
-                    .iter()
-                    .zip(&self.entries)
-                    .all(|((leased, frozen), (key, entry))| leased == key && frozen.generation == entry.generation)
-        });
+        let unchanged = self.repeats();
         match &mut self.lease {
             Some(lease) if unchanged => lease.in_flight = true,
             lease => {
