@@ -3,6 +3,11 @@
 //! One commit is one transaction: a new observed value, its ETag and the pending entries it makes become durable together
 //! or not at all. Only after the commit may anybody believe them.
 
+mod memory;
+mod redb;
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +24,9 @@ use crate::{
     },
     source::Validators,
 };
+
+pub use memory::MemoryStore;
+pub use redb::{Opened, RedbStore, SetAside};
 
 /// The version of the records below. A store of a newer one is refused.
 pub const FORMAT_VERSION: u32 = 1;
