@@ -89,7 +89,6 @@ impl fmt::Debug for Setup {
 }
 
 /// A dispatcher that has not been started.
-#[derive(Debug)]
 pub struct Dispatcher {
     setup: Setup,
     clock: Arc<dyn Clock>,
@@ -100,12 +99,7 @@ pub struct Dispatcher {
 impl Dispatcher {
     /// A dispatcher with this setup and store, the machine's clock and the default restart policy.
     pub fn new(setup: Setup, store: impl Store) -> Self {
-        Self {
-            setup,
-            clock: Arc::new(SystemClock::new()),
-            store: Arc::new(store),
-            restarts: RestartPolicy::default(),
-        }
+        Self { setup, clock: Arc::new(SystemClock::new()), store: Arc::new(store), restarts: RestartPolicy::default() }
     }
 
     /// Reads the time from `clock`.

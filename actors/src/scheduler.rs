@@ -8,8 +8,8 @@
 use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseFuture, Supervised,
-    fut::wrap_future,
+    Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseFuture,
+    Supervised, fut::wrap_future,
 };
 use tokio::sync::oneshot;
 
@@ -20,8 +20,8 @@ use crate::{
     events::Event,
     failpoint::failpoint,
     messages::{
-        ControlError, DemandChanged, Demands, Drain, FlushNow, FlushReport, FlushedBatch, Lease, Leased, Ping, Reconfigure,
-        Reopen, Reopened, SetPaused, Settle, Settlement, Stop,
+        ControlError, DemandChanged, Demands, Drain, FlushNow, FlushReport, FlushedBatch, Lease, Leased, Ping,
+        Reconfigure, Reopen, Reopened, SetPaused, Settle, Settlement, Stop,
     },
     model::{
         availability::Free,
@@ -271,7 +271,8 @@ impl SchedulerActor {
                     projections: document.changes.iter().map(|change| change.projection.clone()).collect(),
                 },
             );
-            let (receiver, document, clock) = (Rc::clone(receiver), Arc::clone(document), Arc::clone(&self.shared.clock));
+            let (receiver, document, clock) =
+                (Rc::clone(receiver), Arc::clone(document), Arc::clone(&self.shared.clock));
             let attempt = async move {
                 let result = CatchPanic(receiver.deliver(&document)).await.unwrap_or_else(|panic| {
                     Err(DeliveryError {
@@ -504,9 +505,7 @@ impl Attempt {
             DeliveryErrorKind::Skipped => (Outcome::Skipped, Settlement::Ack, Delivered::Skipped, false),
             // Best effort: the attempt was all that was promised.
             _ if self.best_effort => (Outcome::Failed, Settlement::Ack, Delivered::Yes, true),
-            DeliveryErrorKind::Retry { after } => {
-                (Outcome::Failed, release, Delivered::Failed { after, maybe }, maybe)
-            }
+            DeliveryErrorKind::Retry { after } => (Outcome::Failed, release, Delivered::Failed { after, maybe }, maybe),
             DeliveryErrorKind::Permanent => (Outcome::Refused, release, Delivered::Refused, false),
         };
         Judged { outcome, settlement, delivered, cools, detail: error.to_string() }

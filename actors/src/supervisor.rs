@@ -53,6 +53,8 @@ pub struct SupervisorActor {
     ended: watch::Sender<Option<Ended>>,
     /// Their addresses survive every restart, also this actor's own.
     children: Option<Children>,
+    /// The shutdown has begun: only what ends is still carried out.
+    ending: bool,
     intensities: HashMap<&'static str, Intensity>,
 }
 
@@ -71,7 +73,7 @@ impl SupervisorActor {
             ended: ended.clone(),
             intensity: RefCell::new(Intensity::new(shared.restarts)),
         };
-        start(Self { shared, ended, children: None, intensities: HashMap::new() }, MAILBOX, judge)
+        start(Self { shared, ended, children: None, ending: false, intensities: HashMap::new() }, MAILBOX, judge)
     }
 
     fn launch_children(&self, own: &Addr<Self>) -> Children {
@@ -85,6 +87,15 @@ impl SupervisorActor {
             watcher: start(WatcherActor::new(shared(), own.clone()), MAILBOX, judge(WATCHER)),
             scheduler: start(SchedulerActor::new(shared(), own.clone()), MAILBOX, judge(SCHEDULER)),
         }
+    }
+
+    /// Like [`with_children`](Self::with_children), for what is asked from outside.
+    fn unless_ending<T, F>(&self, work: impl FnOnce(Children) -> F) -> ResponseFuture<Result<T, ControlError>>
+    where
+        T: 'static,
+        F: Future<Output = Result<T, ControlError>> + 'static,
+    {
+        if self.ending { Box::pin(async { Err(ControlError::Ended) }) } else { self.with_children(work) }
     }
 
     /// Hands `work` the children's addresses and answers with what it returns.
@@ -270,7 +281,7 @@ impl Handler<Flush> for SupervisorActor {
 
     /// One fresh sweep, then the push.
     fn handle(&mut self, Flush { when_available }: Flush, _: &mut Self::Context) -> Self::Result {
-        self.with_children(|children| async move {
+        self.unless_ending(|children| async move {
             if let Err(error) = ask(WATCHER, &children.watcher, PollNow).await {
                 log::warn!("flushing what is known, without a fresh poll: {error}");
             }
@@ -285,7 +296,7 @@ impl Handler<PollNow> for SupervisorActor {
     type Result = ResponseFuture<Result<(), ControlError>>;
 
     fn handle(&mut self, message: PollNow, _: &mut Self::Context) -> Self::Result {
-        self.with_children(|children| async move { ask(WATCHER, &children.watcher, message).await })
+        self.unless_ending(|children| async move { ask(WATCHER, &children.watcher, message).await })
     }
 }
 
@@ -293,7 +304,7 @@ impl Handler<Pause> for SupervisorActor {
     type Result = ResponseFuture<Result<(), ControlError>>;
 
     fn handle(&mut self, _: Pause, _: &mut Self::Context) -> Self::Result {
-        self.with_children(|children| set_paused(children, true))
+        self.unless_ending(|children| set_paused(children, true))
     }
 }
 
@@ -301,7 +312,7 @@ impl Handler<Resume> for SupervisorActor {
     type Result = ResponseFuture<Result<(), ControlError>>;
 
     fn handle(&mut self, _: Resume, _: &mut Self::Context) -> Self::Result {
-        self.with_children(|children| set_paused(children, false))
+        self.unless_ending(|children| set_paused(children, false))
     }
 }
 
@@ -314,7 +325,7 @@ impl Handler<Reload> for SupervisorActor {
     type Result = Result<(), ControlError>;
 
     fn handle(&mut self, Reload(setup): Reload, _: &mut Self::Context) -> Self::Result {
-        let children = self.children.as_ref().ok_or(ControlError::Ended)?;
+        let children = self.children.as_ref().filter(|_| !self.ending).ok_or(ControlError::Ended)?;
         self.shared.set_setup(setup);
         // The pending actor first: the others ask it about the receivers that are configured now.
         children.pending.do_send(Reconfigure);
@@ -329,7 +340,7 @@ impl Handler<Ping> for SupervisorActor {
     type Result = ResponseFuture<Result<(), ControlError>>;
 
     fn handle(&mut self, message: Ping, _: &mut Self::Context) -> Self::Result {
-        self.with_children(|children| async move {
+        self.unless_ending(|children| async move {
             ask(PENDING, &children.pending, message).await?;
             ask(WATCHER, &children.watcher, message).await?;
             ask(SCHEDULER, &children.scheduler, message).await
@@ -342,7 +353,8 @@ impl Handler<Shutdown> for SupervisorActor {
 
     /// The watcher first, so that nothing new comes in; the pending actor last, so that what ends is still stored.
     fn handle(&mut self, Shutdown { grace }: Shutdown, context: &mut Self::Context) -> Self::Result {
-        let Some(children) = self.children.take() else { return Box::pin(async {}) };
+        self.ending = true;
+        let Some(children) = self.children.clone() else { return Box::pin(async {}) };
         let own = context.address();
         let ended = self.ended.clone();
         Box::pin(async move {

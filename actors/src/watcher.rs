@@ -15,8 +15,8 @@ use std::{
 };
 
 use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseFuture, Supervised,
-    fut::wrap_future,
+    Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseFuture,
+    Supervised, fut::wrap_future,
 };
 use tokio::sync::oneshot;
 
@@ -129,9 +129,7 @@ impl WatcherActor {
         let known = heads
             .iter()
             .filter(|(key, head)| projections.get(*key).is_some_and(|projection| projection.view() == head.view))
-            .map(|(key, head)| {
-                (key.clone(), Known { digest: head.digest, validators: head.validators.clone() })
-            })
+            .map(|(key, head)| (key.clone(), Known { digest: head.digest, validators: head.validators.clone() }))
             .collect();
         self.sweep = Some(Sweep {
             source: (setup.source)().into(),
@@ -231,13 +229,16 @@ impl WatcherActor {
                         sweep.finish(key, Found::Value { changed: false }, now.mono);
                     }
                     // The poll ends when the report is answered.
-                    _ => sweep.outbox.push(Observed {
-                        key: key.clone(),
-                        state: Some(snapshot),
-                        validators,
-                        view: projection.view(),
-                        at: now.wall,
-                    }),
+                    _ => {
+                        sweep.plan.answered(key);
+                        sweep.outbox.push(Observed {
+                            key: key.clone(),
+                            state: Some(snapshot),
+                            validators,
+                            view: projection.view(),
+                            at: now.wall,
+                        });
+                    }
                 }
             }
             Ok(Observation::Absent) => {
@@ -280,11 +281,9 @@ impl WatcherActor {
         sweep.gathering = false;
         for edge in &sweep.edges {
             let event = match edge {
-                Edge::Failing(projection, kind, message) => Event::PollFailing {
-                    projection: projection.clone(),
-                    error: kind.label(),
-                    message: message.clone(),
-                },
+                Edge::Failing(projection, kind, message) => {
+                    Event::PollFailing { projection: projection.clone(), error: kind.label(), message: message.clone() }
+                }
                 Edge::Recovered(projection, failures) => {
                     Event::PollRecovered { projection: projection.clone(), failures: *failures }
                 }
@@ -324,10 +323,8 @@ impl WatcherActor {
                 continue;
             }
             let digest = observed.state.as_ref().map(Snapshot::digest);
-            let first = sweep
-                .known
-                .insert(key.clone(), Known { digest, validators: observed.validators.clone() })
-                .is_none();
+            let first =
+                sweep.known.insert(key.clone(), Known { digest, validators: observed.validators.clone() }).is_none();
             if observed.state.is_some() {
                 sweep.finish(key, Found::Value { changed: !first }, now.mono);
             } else {

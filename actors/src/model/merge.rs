@@ -154,9 +154,12 @@ impl<V: Clone + PartialEq> MergeMap<V> {
         self.lease.as_ref().is_some_and(|lease| {
             !lease.in_flight
                 && lease.batch.changes.len() == self.entries.len()
-                && lease.batch.changes.iter().zip(&self.entries).all(|((leased, frozen), (key, entry))| {
-                    leased == key && frozen.generation == entry.generation
-                })
+                && lease
+                    .batch
+                    .changes
+                    .iter()
+                    .zip(&self.entries)
+                    .all(|((leased, frozen), (key, entry))| leased == key && frozen.generation == entry.generation)
         })
     }
 

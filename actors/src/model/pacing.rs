@@ -40,6 +40,8 @@ struct Item {
     due: Duration,
     /// The poll that runs now: its number and when it started.
     running: Option<(u64, Duration)>,
+    /// That poll was answered, and what it found is being reported.
+    answered: bool,
     /// The last poll that ended.
     completed: Option<u64>,
     last: Last,
@@ -111,6 +113,7 @@ impl PollPlan {
             let item = self.items.entry(key).or_insert(Item {
                 due: now,
                 running: None,
+                answered: false,
                 completed: None,
                 last: Last::Never,
                 failures: 0,
@@ -124,18 +127,14 @@ impl PollPlan {
     /// once.
     pub fn start_due(&mut self, now: Duration) -> Vec<ProjectionKey> {
         let limit = self.settings.concurrency.max(1);
-        let running = self.items.values().filter(|item| item.running.is_some()).count();
-        let slow = self.items.values().filter(|item| item.running.is_some() && item.is_slow()).count();
+        let (running, slow) = self.running();
         let mut slots = limit.saturating_sub(running);
         let mut slow_slots = (limit / 4).max(1).saturating_sub(slow);
         if let Some((until, _)) = self.gate {
             slots = if now < until || running > 0 { 0 } else { 1 };
         }
-        let mut due: Vec<_> = self
-            .items
-            .iter_mut()
-            .filter(|(_, item)| item.running.is_none() && item.due <= now)
-            .collect();
+        let mut due: Vec<_> =
+            self.items.iter_mut().filter(|(_, item)| item.running.is_none() && item.due <= now).collect();
         due.sort_by_key(|(_, item)| (item.is_slow(), item.due));
         let mut started = Vec::new();
         for (key, item) in due {
@@ -159,12 +158,11 @@ impl PollPlan {
     /// When [`start_due`](Self::start_due) has something to do next; `None` until a running poll has ended.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Duration> {
-        let running = self.items.values().filter(|item| item.running.is_some()).count();
+        let (running, slow) = self.running();
         let gate = self.gate.map(|(until, _)| until);
         if running >= self.settings.concurrency.max(1) || (gate.is_some() && running > 0) {
             return None;
         }
-        let slow = self.items.values().filter(|item| item.running.is_some() && item.is_slow()).count();
         let slow_full = slow >= (self.settings.concurrency / 4).max(1);
         let due = self
             .items
@@ -175,10 +173,18 @@ impl PollPlan {
         Some(due.max(gate.unwrap_or(due)))
     }
 
-    /// Whether a poll is running.
-    #[must_use]
-    pub fn is_polling(&self) -> bool {
-        self.items.values().any(|item| item.running.is_some())
+    /// How many polls are running, and how many of them are likely to be slow.
+    fn running(&self) -> (usize, usize) {
+        let running = self.items.values().filter(|item| item.running.is_some() && !item.answered);
+        running.fold((0, 0), |(all, slow), item| (all + 1, slow + usize::from(item.is_slow())))
+    }
+
+    /// The poll of `key` was answered; it ends, by [`finish`](Self::finish), when the answer has been reported. Until
+    /// then it is not polled again, but others may take its place.
+    pub fn answered(&mut self, key: &ProjectionKey) {
+        if let Some(item) = self.items.get_mut(key) {
+            item.answered = item.running.is_some();
+        }
     }
 
     /// The interval that applies to a projection that has no trouble, as seen `now`.
@@ -196,6 +202,7 @@ impl PollPlan {
         let settings = self.settings;
         let Some(item) = self.items.get_mut(key) else { return };
         let Some((number, started)) = item.running.take() else { return };
+        item.answered = false;
         item.completed = Some(number);
         match found {
             Found::Error { kind, retry_after } => {
@@ -300,6 +307,6 @@ impl Item {
 
 fn backoff(settings: &WatchSettings) -> Backoff {
     let max = settings.idle.max(settings.active).saturating_mul(MAX_BACKOFF_IN_IDLE_INTERVALS);
-    Backoff::new(settings.active.min(settings.idle).max(Duration::from_millis(1)), max, 0.2)
-        .unwrap_or_else(|_| Backoff::default())
+    let base = settings.active.min(settings.idle).max(Duration::from_millis(1));
+    Backoff::new(base, max.max(base), 0.2).expect("the base is above zero and not above the maximum")
 }

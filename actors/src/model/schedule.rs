@@ -7,6 +7,8 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use serde::Serialize;
+
 use super::{availability::Free, backoff::Backoff, receiver::ReceiverId, time::Timestamp};
 use crate::{
     availability::{AvailabilityError, AvailabilityErrorKind},
@@ -119,7 +121,8 @@ pub struct Standing {
 }
 
 /// What the scheduler is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Phase {
     /// Nothing is pending.
     Idle,
@@ -159,7 +162,7 @@ impl Schedule {
     pub fn new(settings: ScheduleSettings, receivers: impl IntoIterator<Item = ReceiverId>) -> Self {
         Self {
             settings,
-            retry: Backoff::new(RETRY_BASE, RETRY_MAX, 0.2).unwrap_or_default(),
+            retry: Backoff::new(RETRY_BASE, RETRY_MAX, 0.2).expect("the constants are valid"),
             lanes: receivers.into_iter().map(|id| (id, Lane::default())).collect(),
             paused: false,
             polling: false,
@@ -373,12 +376,16 @@ impl Schedule {
             let who = names(&|lane| lane.demand.waiting > 0 && lane.retry_at.is_some());
             return standing(Phase::Waiting, format!("{who} failing; next attempt at {}", wall(next)));
         }
-        if let Some(until) = self.lanes.values().filter_map(|lane| lane.cooling_until).filter(|at| *at > now.mono).max() {
+        if let Some(until) = self.lanes.values().filter_map(|lane| lane.cooling_until).filter(|at| *at > now.mono).max()
+        {
             return standing(Phase::Cooldown, format!("cooling down until {}; {changes} pending", wall(until)));
         }
         if waiting > 0 {
             let who = names(&|lane| lane.refused.is_some());
-            return standing(Phase::Waiting, format!("{who} refuses the batch; waiting for new content or configuration"));
+            return standing(
+                Phase::Waiting,
+                format!("{who} refuses the batch; waiting for new content or configuration"),
+            );
         }
         standing(Phase::Idle, "nothing is pending".to_owned())
     }

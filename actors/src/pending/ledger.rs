@@ -117,12 +117,8 @@ impl Ledger {
                     effect,
                 }));
             }
-            let head = ObservedHead {
-                digest,
-                validators: new.validators.clone(),
-                view: new.view.clone(),
-                since: new.at,
-            };
+            let head =
+                ObservedHead { digest, validators: new.validators.clone(), view: new.view.clone(), since: new.at };
             writes.push(Write::Observed(new.key.clone(), store::Observed { head, state: new.state.clone() }));
         }
         if !writes.is_empty() {

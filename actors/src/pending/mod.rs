@@ -10,8 +10,8 @@ mod ledger;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, AtomicResponse, Context, Handler, ResponseActFuture, Supervised,
-    WrapFuture as _,
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, AtomicResponse, Context, Handler,
+    ResponseActFuture, Supervised, WrapFuture as _,
 };
 
 use self::ledger::Ledger;
@@ -20,8 +20,8 @@ use crate::{
     events::Event,
     failpoint::failpoint,
     messages::{
-        ControlError, Demands, Lease, Leased, Ping, ProjectionChanged, Recall, Reconfigure, Reopen, Reopened, SetPaused,
-        Settle, Stop,
+        ControlError, Demands, Lease, Leased, Ping, ProjectionChanged, Recall, Reconfigure, Reopen, Reopened,
+        SetPaused, Settle, Stop,
     },
     model::key::{Projection, ProjectionKey},
     store::{ObservedHead, Store, StoreError},
@@ -129,8 +129,7 @@ impl Handler<ProjectionChanged> for PendingActor {
 
     fn handle(&mut self, message: ProjectionChanged, _: &mut Self::Context) -> Self::Result {
         let first_seen = self.shared.setup().settings.watch.first_seen;
-        let recorded =
-            self.transact(move |store, ledger| ledger.record(store, &message.observations, first_seen));
+        let recorded = self.transact(move |store, ledger| ledger.record(store, &message.observations, first_seen));
         AtomicResponse::new(Box::pin(recorded.map(|events, actor, _| {
             events.map(|events| {
                 for event in events {

@@ -1,14 +1,9 @@
 //! The guard around an actor's context.
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use actix::{
-    Actor, Addr, Context, Supervised,
+    Actor, ActorContext as _, Addr, Context, Supervised,
     dev::{ContextFut, channel},
 };
 use futures_util::future::LocalBoxFuture;
