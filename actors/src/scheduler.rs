@@ -299,6 +299,7 @@ impl SchedulerActor {
 
     /// Makes durable what came of an attempt.
     fn settle(&mut self, attempt: Attempt, context: &mut Context<Self>) {
+        failpoint!("scheduler.settle");
         let now = self.now();
         let Some(desk) = &mut self.desk else { return };
         let judged = attempt.judge();

@@ -50,7 +50,7 @@ impl PendingActor {
         let mut ledger = self.ledger.clone();
         let done = blocking(move || work(&*store, &mut ledger).map(|value| (value, ledger)));
         Box::pin(done.into_actor(self).map(|result, actor: &mut Self, _| {
-            failpoint!("pending.future");
+            failpoint!("pending.committed");
             match result {
                 Ok((value, ledger)) => {
                     actor.ledger = ledger;
@@ -90,6 +90,7 @@ impl PendingActor {
         };
         // Until then the mailbox waits.
         context.wait(opened.into_actor(self).map(|ledger, actor, _| {
+            failpoint!("pending.future");
             actor.ledger = ledger;
             actor.shared.store_recovered();
             actor.publish();

@@ -50,8 +50,6 @@ pub(crate) enum Answer {
     Value(Value),
     Absent,
     Error(SourceError),
-    /// A value, after a while.
-    Slow(Duration, Value),
     /// An error, after a while.
     SlowError(Duration, SourceError),
     Panic,
@@ -150,11 +148,21 @@ impl State {
     }
 }
 
-struct WorldClock(World);
+/// The clock of a world.
+pub(crate) struct WorldClock(pub(crate) World);
 
 impl ograph_dispatcher_actors::clock::Clock for WorldClock {
     fn now(&self) -> ograph_dispatcher_actors::clock::Now {
         self.0.state().start.now()
+    }
+}
+
+/// A poll that is running, until it is dropped.
+struct Polling(World, String);
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        *self.0.state().polling.entry(self.1.clone()).or_default() -= 1;
     }
 }
 
@@ -166,6 +174,7 @@ impl Source for World {
     ) -> LocalBoxFuture<'a, Result<Observation, SourceError>> {
         Box::pin(async move {
             let key = projection.key.to_string();
+            let polling = Polling(self.clone(), key.clone());
             let answer = {
                 let mut state = self.state();
                 let at = state.seconds();
@@ -176,13 +185,13 @@ impl Source for World {
                 state.projections.get(&key).cloned().unwrap_or(Answer::Absent)
             };
             let wait = match &answer {
-                Answer::Slow(wait, _) | Answer::SlowError(wait, _) => *wait,
+                Answer::SlowError(wait, _) => *wait,
                 _ => Duration::ZERO,
             };
             actix_rt::time::sleep(wait).await;
-            *self.state().polling.entry(key).or_default() -= 1;
+            drop(polling);
             match answer {
-                Answer::Value(value) | Answer::Slow(_, value) => {
+                Answer::Value(value) => {
                     let etag = Some(value.to_string());
                     if known.etag == etag {
                         return Ok(Observation::Unchanged);
