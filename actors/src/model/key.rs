@@ -1,6 +1,12 @@
 //! Which projections there are: names, parameters and the key under which changes are merged.
 
-use std::{borrow::Borrow, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write as _},
+    str::FromStr,
+    sync::Arc,
+};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
@@ -76,6 +82,9 @@ pub enum InvalidProjection {
     /// The part before `?` is empty.
     #[error("the projection's name is empty")]
     NoName,
+    /// A `?` in the name: its key would be that of another projection with parameters.
+    #[error("the projection's name contains `?`; give its parameters apart from it")]
+    QuestionMark,
     /// A control character in the name.
     #[error("the projection's name contains a control character")]
     ControlCharacter,
@@ -83,25 +92,28 @@ pub enum InvalidProjection {
     #[error("`{0}` cannot be a projection's name")]
     PathSegment(String),
     /// A parameter without a name.
-    #[error("a parameter without a name in `{0}`")]
+    #[error("a parameter without a name in `{}`", .0.escape_debug())]
     NoParameterName(String),
     /// A percent escape that is not UTF-8.
-    #[error("`{0}` is not UTF-8 once decoded")]
+    #[error("`{}` is not UTF-8 once decoded", .0.escape_debug())]
     NotUtf8(String),
     /// The same parameter twice.
-    #[error("the parameter `{0}` is given twice")]
+    #[error("the parameter `{}` is given twice", .0.escape_debug())]
     Twice(String),
 }
 
 impl Projection {
-    /// A projection by name and parameters, read by the usual rule.
+    /// A projection by name (white space around it does not count) and parameters, read by the usual rule.
     ///
     /// # Errors
-    /// If the name is empty, contains control characters, or is `.` or `..`.
+    /// If the name is empty, contains `?` or control characters, or is `.` or `..`; if a parameter has no name.
     pub fn new(name: impl Into<String>, params: BTreeMap<String, String>) -> Result<Self, InvalidProjection> {
-        let name = name.into();
+        let name = name.into().trim().to_owned();
         if name.is_empty() {
             return Err(InvalidProjection::NoName);
+        }
+        if name.contains('?') {
+            return Err(InvalidProjection::QuestionMark);
         }
         if name.chars().any(char::is_control) {
             return Err(InvalidProjection::ControlCharacter);
@@ -124,12 +136,14 @@ impl Projection {
     }
 
     /// Text that changes whenever the value is read in another way; values read differently are not comparable.
+    /// The order of what is ignored makes no difference.
     #[must_use]
     pub fn view(&self) -> String {
-        let mut view = self.value_pointer.as_ref().map_or_else(|| "auto".to_owned(), |p| format!("at {p}"));
-        for pointer in &self.ignore {
-            view.push_str(" without ");
-            view.push_str(pointer.as_str());
+        let mut view =
+            self.value_pointer.as_ref().map_or_else(|| "auto".to_owned(), |p| format!("at {:?}", p.as_str()));
+        for pointer in self.ignore.iter().collect::<BTreeSet<_>>() {
+            // Quoted, since a pointer may contain white space and these very words.
+            let _ = write!(view, " without {:?}", pointer.as_str());
         }
         view
     }
@@ -208,6 +222,7 @@ mod tests {
             ("tasks?=1", "a parameter without a name in `tasks?=1`"),
             ("tasks?a=1&a=2", "the parameter `a` is given twice"),
             ("tasks?a=%FF", "`%FF` is not UTF-8 once decoded"),
+            ("tasks?%0A=1&%0a=2", "the parameter `\\n` is given twice"),
         ] {
             assert_eq!(text.parse::<Projection>().expect_err(text).to_string(), error);
         }
@@ -220,12 +235,57 @@ mod tests {
         other.value_pointer = Some(Pointer::default());
         assert_ne!(plain.view(), other.view());
         other.ignore.push("/updated_at".parse().expect("a pointer"));
-        assert_eq!(other.view(), "at  without /updated_at");
+        assert_eq!(other.view(), r#"at "" without "/updated_at""#);
+    }
+
+    #[test]
+    fn only_another_way_to_read_the_value_is_another_view() {
+        let view = |at: &str, ignore: &[&str]| {
+            let mut projection: Projection = "tasks".parse().expect("a projection");
+            projection.value_pointer = Some(at.parse().expect("a pointer"));
+            projection.ignore = ignore.iter().map(|text| text.parse().expect("a pointer")).collect();
+            projection.view()
+        };
+        assert_eq!(view("/v", &["/a", "/b", "/a"]), view("/v", &["/b", "/a"]));
+        assert_ne!(view("/v without /a", &[]), view("/v", &["/a"]));
+        assert_ne!(view("/v", &["/a", "/b"]), view("/v", &["/a without /b"]));
+        assert_ne!(view(r#"/v" without "/a"#, &[]), view("/v", &["/a"]));
+    }
+
+    #[test]
+    fn different_projections_have_different_keys() {
+        let params = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let key = |name: &str, pairs: &[(&str, &str)]| Projection::new(name, params(pairs)).map(|p| p.key.to_string());
+        assert_eq!(key("tasks?a=1", &[]), Err(InvalidProjection::QuestionMark));
+        assert_eq!(key(" tasks\n", &[]), Ok("tasks".to_owned()));
+        assert_ne!(key("tasks", &[("a", "1&b=2")]), key("tasks", &[("a", "1"), ("b", "2")]));
+        assert_ne!(key("tasks", &[("a", "1=2")]), key("tasks", &[("a=1", "2")]));
+        assert_ne!(key("tasks", &[("a", "%26")]), key("tasks", &[("a", "&")]));
+        assert_ne!(key("tasks", &[("a", "+")]), key("tasks", &[("a", " ")]));
+        assert_ne!(key("tasks", &[("a", "")]), key("tasks", &[]));
+        assert_ne!(key("Tasks", &[]), key("tasks", &[]));
+    }
+
+    #[test]
+    fn a_key_is_one_line_of_visible_ascii_in_its_parameters() {
+        assert_eq!(key("tasks?a=%0D%0A%00%7F&%E2%80%AE=\u{85}."), "tasks?a=%0D%0A%00%7F&%E2%80%AE=%C2%85.");
     }
 
     proptest! {
         #[test]
-        fn a_key_parses_to_itself(name in "[a-z_]{1,9}", params in prop::collection::btree_map(".{1,5}", ".{0,5}", 0..4)) {
+        fn no_text_makes_it_panic(text: String) {
+            if let Ok(projection) = text.parse::<Projection>() {
+                let again: Projection = projection.key.as_str().parse().expect("a projection");
+                prop_assert_eq!(again, projection);
+            }
+        }
+
+        #[test]
+        fn a_key_parses_to_itself(
+            name in "[a-z_]{1,9}|\\PC{1,9}",
+            params in prop::collection::btree_map("(?s).{1,5}", "(?s).{0,5}", 0..4),
+        ) {
+            prop_assume!(!name.contains('?') && !["", ".", ".."].contains(&name.trim()));
             let projection = Projection::new(name, params).expect("a projection");
             let again: Projection = projection.key.as_str().parse().expect("a projection");
             prop_assert_eq!(again, projection);

@@ -1,12 +1,20 @@
 //! RFC 6902 patches between two values.
 
-use json_patch::Patch;
+use json_patch::{Patch, PatchOperation, ReplaceOperation, jsonptr::PointerBuf};
 use serde_json::Value;
 
-/// The patch that makes `new` of `old`.
+/// More operations than these say less than the new value itself.
+pub const MAX_OPERATIONS: usize = 1_000;
+
+/// The patch that makes `new` of `old`: of at most [`MAX_OPERATIONS`], else it replaces the whole. (A megabyte of short
+/// array elements that goes away would else become forty of `remove`.)
 #[must_use]
 pub fn diff(old: &Value, new: &Value) -> Patch {
-    json_patch::diff(old, new)
+    let patch = json_patch::diff(old, new);
+    if patch.len() <= MAX_OPERATIONS {
+        return patch;
+    }
+    Patch(vec![PatchOperation::Replace(ReplaceOperation { path: PointerBuf::new(), value: new.clone() })])
 }
 
 #[cfg(test)]
@@ -27,6 +35,18 @@ mod tests {
             let mut value = old.clone();
             json_patch::patch(&mut value, &diff(&old, &new)).expect("applies");
             assert_eq!(value, new, "from {old}");
+        }
+    }
+
+    #[test]
+    fn a_patch_of_too_many_operations_replaces_the_whole() {
+        for (elements, operations) in [(MAX_OPERATIONS, MAX_OPERATIONS), (MAX_OPERATIONS + 1, 1)] {
+            let (old, new) = (json!({"list": vec![1; elements]}), json!({"list": []}));
+            let patch = diff(&old, &new);
+            assert_eq!(patch.len(), operations);
+            let mut value = old;
+            json_patch::patch(&mut value, &patch).expect("applies");
+            assert_eq!(value, new);
         }
     }
 

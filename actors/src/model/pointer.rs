@@ -70,9 +70,11 @@ impl fmt::Display for Pointer {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+    use crate::model::value::tests::any_json;
 
     fn pointer(text: &str) -> Pointer {
         text.parse().expect("a pointer")
@@ -98,5 +100,44 @@ mod tests {
         assert_eq!(value, json!({"a": {"d": [null, 2]}, "e": 3}));
         pointer("").remove(&mut value);
         assert_eq!(value, Value::Null);
+    }
+
+    #[test]
+    fn escapes_are_undone_in_the_right_order() {
+        let value = json!({"~1": 1, "/": 2, "~": 3, "": {"": 4}, "~01": 5});
+        for (text, left_without) in [("/~01", "~1"), ("/~1", "/"), ("/~0", "~"), ("/~001", "~01"), ("/", "")] {
+            let mut rest = value.clone();
+            let target = pointer(text);
+            assert_eq!(target.get(&value), value.get(left_without), "{text}");
+            target.remove(&mut rest);
+            let mut expected = value.clone();
+            expected.as_object_mut().expect("an object").remove(left_without);
+            assert_eq!(rest, expected, "{text}");
+        }
+        assert_eq!(pointer("//").get(&value), Some(&json!(4)));
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_removed() {
+        let value = json!({"list": [1, 2], "text": "abc", "0": 1});
+        for text in
+            ["/list/2", "/list/-", "/list/01", "/list/+1", "/list/x", "/list/", "/text/0", "/0/0", "/none", "/none/0"]
+        {
+            let mut rest = value.clone();
+            pointer(text).remove(&mut rest);
+            assert_eq!((rest, pointer(text).get(&value)), (value.clone(), None), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn removing_leaves_nothing_but_null(value in any_json(), text in "(/[a-c0-2~]{0,2}){0,3}") {
+            if let Ok(pointer) = text.parse::<Pointer>() {
+                let mut rest = value.clone();
+                pointer.remove(&mut rest);
+                prop_assert!(pointer.get(&rest).is_none_or(Value::is_null));
+                prop_assert!(pointer.get(&value).is_some() || rest == value);
+            }
+        }
     }
 }

@@ -48,7 +48,7 @@ impl std::ops::Add<Duration> for Timestamp {
 
 impl From<jiff::Timestamp> for Timestamp {
     fn from(time: jiff::Timestamp) -> Self {
-        Self(time.as_millisecond())
+        Self::from_millis(time.as_millisecond())
     }
 }
 
@@ -87,6 +87,8 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -104,9 +106,41 @@ mod tests {
     }
 
     #[test]
+    fn any_time_zone_is_read_and_what_is_finer_than_milliseconds_is_cut_off() {
+        for text in ["2026-11-22T19:41:07.250Z", "2026-11-22T20:41:07.2509+01:00", "2026-11-22 19:41:07.25z"] {
+            assert_eq!(text.parse::<Timestamp>().expect(text), Timestamp::from_millis(1_795_376_467_250), "{text}");
+        }
+        for text in ["", "soon", "2026-11-22", "2026-11-22T19:41:07", "2026-13-01T00:00:00Z", "1795376467250"] {
+            assert!(text.parse::<Timestamp>().is_err(), "{text}");
+        }
+        assert!(serde_json::from_str::<Timestamp>("1795376467250").is_err());
+    }
+
+    #[test]
+    fn times_beyond_the_calendar_are_clamped() {
+        let (first, last) = (Timestamp::from_millis(i64::MIN), Timestamp::from_millis(i64::MAX));
+        assert_eq!(first.to_string(), "0001-01-01T00:00:00.000Z");
+        assert_eq!(last.to_string(), "9999-12-30T21:59:59.999Z");
+        assert_eq!(Timestamp::from(jiff::Timestamp::MIN), first);
+        assert_eq!(Timestamp::from(jiff::Timestamp::MAX), last);
+        assert_eq!("-000001-01-01T00:00:00Z".parse::<Timestamp>().ok(), Some(first));
+        assert_eq!(first + Duration::MAX, last);
+    }
+
+    #[test]
     fn never_runs_backwards() {
         let later = Timestamp::EPOCH + Duration::from_secs(1);
         assert_eq!(later.since(Timestamp::EPOCH), Duration::from_secs(1));
         assert_eq!(Timestamp::EPOCH.since(later), Duration::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn every_time_survives_the_store_and_keeps_its_order(a: i64, b in -100_000i64..100_000) {
+            let (a, b) = (Timestamp::from_millis(a), Timestamp::from_millis(a.saturating_add(b)));
+            let text = serde_json::to_string(&[a, b]).expect("JSON");
+            prop_assert_eq!(serde_json::from_str::<[Timestamp; 2]>(&text).expect("times"), [a, b]);
+            prop_assert_eq!(a.to_string().cmp(&b.to_string()), a.cmp(&b));
+        }
     }
 }

@@ -14,6 +14,9 @@ use super::pointer::Pointer;
 /// How deeply a value may be nested: below serde_json's own limit of 128, so that a value still fits into a document.
 pub const MAX_DEPTH: usize = 100;
 
+/// The name of the only member of the object that stands for a number inside serde_json.
+const HIDDEN_NUMBER: &str = "$serde_json::private::Number";
+
 /// A value and its digest. Equality is equality of digests.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -37,6 +40,10 @@ pub enum InvalidValue {
     /// Nested too deeply.
     #[error("nested more than {MAX_DEPTH} levels deep")]
     TooDeep,
+    /// A member with the name under which serde_json hides numbers. It would be written, sorted to the front, and then
+    /// not be readable again: one such value must not make the store unreadable.
+    #[error("a member is named `{HIDDEN_NUMBER}`")]
+    ReservedName,
 }
 
 impl Snapshot {
@@ -85,18 +92,28 @@ impl fmt::Debug for Snapshot {
 /// Reads a body as JSON.
 ///
 /// # Errors
-/// If it is not one complete JSON text in UTF-8, or nested too deeply.
+/// If it is not one complete JSON text in UTF-8, nested too deeply, or not to be written and read again.
 pub fn parse(body: &[u8]) -> Result<Value, InvalidValue> {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let value = serde_json::from_slice(body)?;
-    if depth(&value) > MAX_DEPTH { Err(InvalidValue::TooDeep) } else { Ok(value) }
+    check(&value, MAX_DEPTH)?;
+    Ok(value)
 }
 
-fn depth(value: &Value) -> usize {
+/// Checks names, and that `value` has at most `levels`.
+fn check(value: &Value, levels: usize) -> Result<(), InvalidValue> {
+    let below = || levels.checked_sub(1).ok_or(InvalidValue::TooDeep);
     match value {
-        Value::Array(elements) => 1 + elements.iter().map(depth).max().unwrap_or(0),
-        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
-        _ => 0,
+        Value::Array(elements) => {
+            let levels = below()?;
+            elements.iter().try_for_each(|element| check(element, levels))
+        }
+        Value::Object(members) if members.contains_key(HIDDEN_NUMBER) => Err(InvalidValue::ReservedName),
+        Value::Object(members) => {
+            let levels = below()?;
+            members.values().try_for_each(|member| check(member, levels))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -211,7 +228,7 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -259,6 +276,47 @@ mod tests {
     }
 
     #[test]
+    fn digests_stay_the_same_from_version_to_version() {
+        // They are stored: if one of these changes, every projection looks changed after the upgrade.
+        for (text, expected) in [
+            ("null", "c311d21b3583875acbaa0f6724ae8b0a"),
+            ("[]", "4ca345647d7831e5b25794992bd4307e"),
+            (
+                r#"{"b":[true,false,null,"x"],"a":{"n":-1.50e3,"big":123456789012345678901234567890,"zero":0.0}}"#,
+                "e25782d393d4301b2cff374ff2f9a1e2",
+            ),
+        ] {
+            assert_eq!(digest(text).to_string(), expected, "{text}");
+        }
+        assert_eq!(body_hash(b"{}").to_string(), "dc7048f8f8747f561349cde127705c16");
+    }
+
+    #[test]
+    fn a_repeated_member_counts_once_and_the_last_one_wins() {
+        assert_eq!(digest(r#"{"a":1,"a":2}"#), digest(r#"{"a":2}"#));
+    }
+
+    #[test]
+    fn the_key_under_which_serde_json_hides_numbers_smuggles_nothing_in() {
+        // An object with just this key is read as a number: odd, but only if it is one.
+        let hidden = |text: &str| parse(format!(r#"{{"$serde_json::private::Number":{text}}}"#).as_bytes());
+        assert_eq!(hidden(r#""1.5""#).expect("a number").to_string(), "1.5");
+        for text in
+            [r#""1,2""#, r#"" 1""#, r#""1 ""#, r#""NaN""#, r#""""#, r#""01""#, r#""\u0031]""#, "1", "null", "{}"]
+        {
+            assert!(hidden(text).is_err(), "{text}");
+        }
+        // As one of several members it can be read, but not a second time, once it was sorted to the front.
+        for text in
+            [r#"{"zz":1,"$serde_json::private::Number":"x"}"#, r#"[{"a":[{"z":1,"$serde_json::private::Number":2}]}]"#]
+        {
+            assert!(matches!(parse(text.as_bytes()), Err(InvalidValue::ReservedName)), "{text}");
+            let value: Value = serde_json::from_str(text).expect("JSON");
+            assert!(serde_json::from_str::<Value>(&value.to_string()).is_err(), "then it need not be refused any more");
+        }
+    }
+
+    #[test]
     fn ignored_members_do_not_count_but_stay() {
         let ignore = ["/updated_at".parse().expect("a pointer")];
         let a = Snapshot::new(json!({"x": 1, "updated_at": 1}), &ignore);
@@ -301,17 +359,20 @@ mod tests {
         assert_eq!(value.to_string(), text);
     }
 
-    fn any_json() -> impl Strategy<Value = Value> {
+    /// Values in which a number is written in one way only.
+    pub(in crate::model) fn any_json() -> impl Strategy<Value = Value> {
+        let number = || "-?[1-9][0-9]{0,30}(\\.[0-9]{0,20}[1-9])?";
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            "[a-c]{0,3}".prop_map(Value::from),
+            (-2i64..3).prop_map(Value::from),
+            number().prop_map(|text| parse(text.as_bytes()).expect("a number")),
+            "[a-c~/]{0,3}".prop_map(Value::from),
         ];
         leaf.prop_recursive(4, 32, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map("[a-c]{0,2}", inner, 0..4)
+                prop::collection::btree_map("[a-c~/]{0,2}", inner, 0..4)
                     .prop_map(|members| Value::Object(members.into_iter().collect())),
             ]
         })
@@ -321,6 +382,32 @@ mod tests {
         #[test]
         fn digests_are_equal_exactly_when_values_are(a in any_json(), b in any_json()) {
             prop_assert_eq!(Digest::of(&a) == Digest::of(&b), a == b);
+        }
+
+        #[test]
+        fn numbers_are_the_same_exactly_when_their_values_are(
+            a in (-30i64..30, 0usize..4, -4i32..5), b in (-30i64..30, 0usize..4, -4i32..5),
+        ) {
+            // The same number with `places` decimals, times ten to the `exponent`: as text, and as a multiple of 1e-8.
+            let text = |(n, places, exponent): (i64, usize, i32)| {
+                let sign = if n < 0 { "-" } else { "" };
+                let digits = format!("{:0width$}", n.abs(), width = places + 1);
+                let (whole, fraction) = digits.split_at(digits.len() - places);
+                let point = if places == 0 { "" } else { "." };
+                format!("{sign}{whole}{point}{fraction}e{exponent:+}")
+            };
+            let exact = |(n, places, exponent): (i64, usize, i32)| n * 10i64.pow((8 + exponent - places as i32) as u32);
+            prop_assert_eq!(digest(&text(a)) == digest(&text(b)), exact(a) == exact(b), "{} and {}", text(a), text(b));
+        }
+
+        #[test]
+        fn no_body_makes_it_panic(
+            body in prop_oneof!["[\\[\\]{}\",:0-9eE.+-]{0,20}".prop_map(String::into_bytes), any::<Vec<u8>>()],
+        ) {
+            if let Ok(value) = parse(&body) {
+                let again = parse(value.to_string().as_bytes()).expect("what was read once");
+                prop_assert_eq!(Digest::of(&again), Digest::of(&value));
+            }
         }
 
         #[test]

@@ -260,7 +260,7 @@ mod stored {
     use serde_json::json;
 
     use super::*;
-    use crate::model::value::{Snapshot, State, parse};
+    use crate::model::value::{MAX_DEPTH, Snapshot, State, parse};
 
     fn state(json: &str) -> State {
         Some(Snapshot::new(parse(json.as_bytes()).expect(json), &[]))
@@ -301,6 +301,16 @@ mod stored {
         {
             assert!(entries.contains(number), "{number} in {entries}");
         }
+    }
+
+    #[test]
+    fn the_deepest_value_is_read_back() {
+        let nested = |inner| state(&format!("{}{inner}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH)));
+        let mut map = MergeMap::<State>::default();
+        map.observe(&key("k"), &nested(1), &nested(2), at(1));
+        map.lease(&envelope(1)).expect("pending");
+        let text = serde_json::to_string(&map.lease_state()).expect("JSON");
+        assert_eq!(serde_json::from_str::<Lease<State>>(&text).expect("a lease"), *map.lease_state().expect("a lease"));
     }
 
     #[test]
