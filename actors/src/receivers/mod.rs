@@ -1,10 +1,24 @@
 //! Who is told: the [`Receiver`] trait, and one file per built-in receiver.
 
+mod command;
+mod dispatch_file;
+mod openclaw_cli;
+mod process;
+#[cfg(test)]
+mod testing;
+mod text;
+
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
 pub use crate::model::receiver::{Reached, ReceiverId};
+
+pub use self::{
+    command::Command,
+    dispatch_file::DispatchFile,
+    openclaw_cli::{OpenClawCli, OpenClawOptions},
+};
 
 use crate::model::document::Document;
 
@@ -58,6 +72,23 @@ pub struct DeliveryError {
     pub reached: Reached,
     /// One line for people: lower case, no secrets, the same words for the same cause.
     pub message: String,
+}
+
+impl DeliveryError {
+    /// A failure that is worth another try, whenever the backoff says.
+    pub fn retry(reached: Reached, message: impl Into<String>) -> Self {
+        Self { kind: DeliveryErrorKind::Retry { after: None }, reached, message: message.into() }
+    }
+
+    /// A refusal of this batch: it did not arrive, and trying again is of no use.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self { kind: DeliveryErrorKind::Permanent, reached: Reached::No, message: message.into() }
+    }
+
+    /// There is nothing to deliver to.
+    pub fn skipped(message: impl Into<String>) -> Self {
+        Self { kind: DeliveryErrorKind::Skipped, reached: Reached::No, message: message.into() }
+    }
 }
 
 /// What to do about a failed delivery.
