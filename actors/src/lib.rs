@@ -2,7 +2,9 @@
 
 pub mod availability;
 pub mod clock;
+pub mod http;
 pub mod model;
 pub mod receivers;
+pub mod secret;
 pub mod source;
 pub mod store;
