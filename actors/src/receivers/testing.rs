@@ -89,9 +89,20 @@ pub(super) async fn number_in(path: &Path) -> i32 {
     .await
 }
 
-/// Waits until no process has this id, not even a zombie.
+/// Waits until no process has this id, not even a zombie: for children of ours.
 #[cfg(target_os = "linux")]
 pub(super) async fn gone(pid: i32) {
     let path = format!("/proc/{pid}");
     until(&format!("process {pid} is gone"), || (!Path::new(&path).exists()).then_some(())).await;
+}
+
+/// Waits until no process with this id runs. A zombie may stay: orphans are waited for by whoever inherits them.
+#[cfg(target_os = "linux")]
+pub(super) async fn dead(pid: i32) {
+    let path = format!("/proc/{pid}/stat");
+    let is_dead = || match std::fs::read_to_string(&path) {
+        Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")).then_some(()),
+        Err(_) => Some(()),
+    };
+    until(&format!("process {pid} is dead"), is_dead).await;
 }

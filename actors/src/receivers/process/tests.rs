@@ -88,7 +88,7 @@ async fn at_the_timeout_the_program_dies_with_its_children() {
     assert!(error.was_started());
     assert!(error.to_string().ends_with("did not end within 1500 ms and was killed: working"), "{error}");
     gone(number_in(&folder.join("parent")).await).await;
-    gone(number_in(&folder.join("child")).await).await;
+    dead(number_in(&folder.join("child")).await).await;
 }
 
 #[actix_rt::test]
@@ -110,7 +110,7 @@ async fn dropping_the_future_kills_the_group_and_leaves_no_zombie() {
         result = run_argv(&argv, None, LONG) => panic!("it ended: {result:?}"),
         pids = async { (number_in(&folder.join("child")).await, number_in(&folder.join("parent")).await) } => pids,
     };
-    gone(child).await;
+    dead(child).await;
     gone(parent).await;
 }
 
@@ -176,7 +176,7 @@ async fn a_child_left_behind_with_the_pipes_is_killed_after_a_moment() {
     let finished = run_argv(&argv, None, Duration::from_secs(2)).await.expect("the program itself ended");
     assert!(start.elapsed() >= GRACE && start.elapsed() < Duration::from_secs(10));
     assert_eq!((finished.status.code(), finished.output.stdout.as_slice()), (Some(4), &b"done\n"[..]));
-    gone(number_in(&folder.join("pid")).await).await;
+    dead(number_in(&folder.join("pid")).await).await;
 }
 
 #[actix_rt::test]
@@ -186,7 +186,7 @@ async fn a_child_left_behind_that_never_reads_its_input_is_killed_after_a_moment
     let argv = sh("exec 3<&0; sleep 600 <&3 >/dev/null 2>&1 & echo $! >\"$1\"", &[&folder.join("pid")]);
     let finished = run_argv(&argv, Some(&vec![b'x'; 1 << 20]), LONG).await.expect("the program itself ended");
     assert!(finished.status.success());
-    gone(number_in(&folder.join("pid")).await).await;
+    dead(number_in(&folder.join("pid")).await).await;
 }
 
 #[actix_rt::test]
