@@ -7,6 +7,7 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 use super::{
     DeliveryError, Reached, Receipt, Receiver, ReceiverId,
     process::{self, Finished, Program},
+    to_json,
 };
 use crate::model::document::Document;
 
@@ -29,8 +30,7 @@ impl Command {
     }
 
     async fn run(&self, document: &Document) -> Result<Receipt, DeliveryError> {
-        let mut input = serde_json::to_vec(document)
-            .map_err(|error| DeliveryError::permanent(format!("the document cannot be written: {error}")))?;
+        let mut input = to_json(document)?;
         input.push(b'\n');
         let program = Program {
             argv: &self.argv,

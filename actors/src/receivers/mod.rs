@@ -2,22 +2,28 @@
 
 mod command;
 mod dispatch_file;
+mod endpoint;
+mod oc_plugin;
 mod openclaw_cli;
 mod process;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod testing;
 mod text;
+mod webhook;
 
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
 
 pub use crate::model::receiver::{Reached, ReceiverId};
 
 pub use self::{
     command::Command,
     dispatch_file::DispatchFile,
+    oc_plugin::OcPlugin,
     openclaw_cli::{OpenClawCli, OpenClawOptions},
+    webhook::{InvalidWebhookSecret, Webhook, WebhookSecret},
 };
 
 use crate::model::document::Document;
@@ -89,6 +95,12 @@ impl DeliveryError {
     pub fn skipped(message: impl Into<String>) -> Self {
         Self { kind: DeliveryErrorKind::Skipped, reached: Reached::No, message: message.into() }
     }
+}
+
+/// A document as receivers send it. Nothing in one can fail to be written, but a panic would be the worse answer.
+fn to_json(document: &impl Serialize) -> Result<Vec<u8>, DeliveryError> {
+    serde_json::to_vec(document)
+        .map_err(|error| DeliveryError::permanent(format!("the document cannot be written: {error}")))
 }
 
 /// What to do about a failed delivery.

@@ -2,11 +2,15 @@
 
 use std::{
     ffi::OsString,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
+    thread::JoinHandle,
     time::Duration,
 };
 
 use serde_json::Value;
+use url::Url;
 use uuid::Uuid;
 
 use crate::model::{
@@ -90,19 +94,66 @@ pub(super) async fn number_in(path: &Path) -> i32 {
 }
 
 /// Waits until no process has this id, not even a zombie: for children of ours.
-#[cfg(target_os = "linux")]
 pub(super) async fn gone(pid: i32) {
-    let path = format!("/proc/{pid}");
-    until(&format!("process {pid} is gone"), || (!Path::new(&path).exists()).then_some(())).await;
+    until(&format!("process {pid} is gone"), || is_gone(pid).then_some(())).await;
 }
 
 /// Waits until no process with this id runs. A zombie may stay: orphans are waited for by whoever inherits them.
-#[cfg(target_os = "linux")]
 pub(super) async fn dead(pid: i32) {
-    let path = format!("/proc/{pid}/stat");
-    let is_dead = || match std::fs::read_to_string(&path) {
-        Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")).then_some(()),
-        Err(_) => Some(()),
+    let is_zombie = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
     };
-    until(&format!("process {pid} is dead"), is_dead).await;
+    until(&format!("process {pid} is dead"), || (is_gone(pid) || is_zombie()).then_some(())).await;
+}
+
+fn is_gone(pid: i32) -> bool {
+    rustix::process::test_kill_process(rustix::process::Pid::from_raw(pid).expect("a pid")).is_err()
+}
+
+/// What a stand-in for a web server does once it has read a request.
+#[derive(Clone, Copy)]
+pub(super) enum Reply {
+    /// Writes these bytes and closes the connection.
+    Raw(&'static str),
+    /// Closes the connection.
+    Close,
+    /// Waits until the client closes it.
+    Hang,
+}
+
+/// A request as it was read: its head in lower case, and its body.
+pub(super) type Received = (String, Vec<u8>);
+
+/// Serves one request per reply, each on a connection of its own, and gives them back.
+pub(super) fn serve(replies: Vec<Reply>) -> (Url, JoinHandle<Vec<Received>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = listener.local_addr().expect("an address");
+    let server = std::thread::spawn(move || {
+        let answer = |reply| {
+            let (mut stream, _) = listener.accept().expect("accepted");
+            let request = read_request(&mut stream);
+            match reply {
+                Reply::Raw(bytes) => stream.write_all(bytes.as_bytes()).expect("written"),
+                Reply::Close => {}
+                Reply::Hang => drop(stream.read(&mut [0])),
+            }
+            request
+        };
+        replies.into_iter().map(answer).collect()
+    });
+    (format!("http://{address}/hook?key=hidden").parse().expect("a URL"), server)
+}
+
+fn read_request(stream: &mut TcpStream) -> Received {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(reader.read_line(&mut head).expect("readable"), 0, "the request is cut: {head}");
+    }
+    head.make_ascii_lowercase();
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+    let mut body = vec![0; length.expect("a length")];
+    reader.read_exact(&mut body).expect("a whole body");
+    (head, body)
 }

@@ -130,5 +130,5 @@ fn is_hidden(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;
