@@ -161,3 +161,6 @@ impl Change {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

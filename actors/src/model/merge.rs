@@ -39,12 +39,11 @@ pub struct MergeMap<V> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry<V> {
-    /// The merged change.
-    #[serde(flatten)]
+    /// The merged change. (Not flattened: serde's buffer has no room for numbers beyond 64 bits.)
     pub change: MergedChange<V>,
     /// Grows with every observation of the map, so that it names the content of this entry.
     pub generation: u64,
-    /// The value of the last delivery that may have arrived without being acknowledged.
+    /// The value of the last delivery that may have arrived without being acknowledged; never the same as `from`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubt: Option<Told<V>>,
     /// When the value changed first after it was leased; only while it is.
@@ -85,7 +84,6 @@ pub struct Batch<V> {
 #[serde(rename_all = "camelCase")]
 pub struct Frozen<V> {
     /// The change as it was when it was leased.
-    #[serde(flatten)]
     pub change: MergedChange<V>,
     /// The generation of its entry at that moment.
     pub generation: u64,
@@ -166,6 +164,8 @@ impl<V: Clone + PartialEq> MergeMap<V> {
         if entry.change.to == *new {
             return Effect::None;
         }
+        // The wall clock may have been set back.
+        let now = now.max(entry.change.last_changed_at);
         entry.change.to = new.clone();
         entry.change.merged += 1;
         entry.change.last_changed_at = now;
@@ -221,7 +221,6 @@ impl<V: Clone + PartialEq> MergeMap<V> {
                 self.entries.remove(key);
             }
         }
-        self.lease = None;
         true
     }
 
@@ -232,7 +231,8 @@ impl<V: Clone + PartialEq> MergeMap<V> {
         for (key, frozen) in &batch.changes {
             let Some(entry) = self.entries.get_mut(key) else { continue };
             entry.moved_on_at = None;
-            if reached == Reached::Maybe {
+            // A delivery of `from` itself adds no doubt, and takes none away.
+            if reached == Reached::Maybe && frozen.change.to != entry.change.from {
                 entry.doubt = Some(Told { value: frozen.change.to.clone() });
             }
             if entry.is_settled() {
@@ -270,3 +270,6 @@ impl<V: Clone + PartialEq> Entry<V> {
         Frozen { change, generation: self.generation }
     }
 }
+
+#[cfg(test)]
+mod tests;
