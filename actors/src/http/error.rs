@@ -78,13 +78,21 @@ impl HttpError {
         Self::new(HttpErrorKind::Timeout, format!("no complete answer within {}", seconds(timeout)))
     }
 
+    pub(super) fn unconnected(timeout: Duration) -> Self {
+        Self::unsent(HttpErrorKind::Timeout, format!("no connection within {}", seconds(timeout)))
+    }
+
+    pub(super) fn cut_off() -> Self {
+        Self::new(HttpErrorKind::Transport, "the answer was cut off")
+    }
+
     pub(super) fn too_large(limit: usize) -> Self {
         Self::new(HttpErrorKind::TooLarge, format!("the answer is larger than {limit} bytes"))
     }
 }
 
 /// A duration as people write it: `10s`, `1.5s`.
-fn seconds(duration: Duration) -> String {
+pub(super) fn seconds(duration: Duration) -> String {
     format!("{}s", duration.as_secs_f64())
 }
 
@@ -98,16 +106,14 @@ impl From<SendRequestError> for HttpError {
                 Self::new(Transport, "the connection was closed before an answer came")
             }
             SendRequestError::Connect(ConnectError::Io(error)) => from_connect_io(&error),
-            SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords) => {
-                Self::unsent(Connect, "the name does not resolve")
-            }
+            // Connecting has a deadline of its own, so this is the handshake.
             SendRequestError::Connect(ConnectError::Timeout) => {
-                Self { kind: HttpErrorKind::Timeout, message: "no connection in time".to_owned(), sent: false }
+                Self::unsent(HttpErrorKind::Timeout, "no TLS handshake in time")
             }
             SendRequestError::Connect(error) => Self::unsent(Connect, format!("no connection: {error}")),
             SendRequestError::Send(error) => Self::new(Transport, io_words(&error)),
             SendRequestError::Response(error) => match error.source().and_then(|source| source.downcast_ref()) {
-                Some(io) => Self::new(Transport, io_words(io)),
+                Some(io) => from_read_io(io),
                 None => Self::new(Transport, format!("not an HTTP answer: {error}")),
             },
             SendRequestError::Timeout => Self::new(HttpErrorKind::Timeout, "no answer in time"),
@@ -120,18 +126,30 @@ impl From<PayloadError> for HttpError {
     fn from(error: PayloadError) -> Self {
         use HttpErrorKind::Transport;
         match error {
-            PayloadError::Incomplete(_) => Self::new(Transport, "the answer was cut off"),
-            PayloadError::Io(error) => Self::new(Transport, io_words(&error)),
+            PayloadError::Incomplete(None) => Self::cut_off(),
+            PayloadError::Incomplete(Some(error)) | PayloadError::Io(error) => from_read_io(&error),
             error => Self::new(Transport, format!("the answer broke off: {error}")),
         }
     }
 }
 
-/// An I/O error while connecting; rustls wraps its own into one.
+/// An I/O error while connecting. Our own connector wraps our errors into one, rustls its own.
 fn from_connect_io(error: &io::Error) -> HttpError {
+    if let Some(ours) = error.get_ref().and_then(|inner| inner.downcast_ref::<HttpError>()) {
+        return ours.clone();
+    }
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(tls) => HttpError::unsent(HttpErrorKind::Tls, tls_words(tls)),
         None => HttpError::unsent(HttpErrorKind::Connect, io_words(error)),
+    }
+}
+
+/// An I/O error while reading an answer.
+fn from_read_io(error: &io::Error) -> HttpError {
+    match error.kind() {
+        // awc's codec was left with bytes that make no whole.
+        io::ErrorKind::Other | io::ErrorKind::UnexpectedEof => HttpError::cut_off(),
+        _ => HttpError::new(HttpErrorKind::Transport, io_words(error)),
     }
 }
 
@@ -154,7 +172,7 @@ fn tls_words(error: &rustls::Error) -> String {
 }
 
 /// The cause of an I/O error without its number.
-fn io_words(error: &io::Error) -> String {
+pub(super) fn io_words(error: &io::Error) -> String {
     use io::ErrorKind as K;
     match error.kind() {
         K::ConnectionRefused => "connection refused".to_owned(),

@@ -1,10 +1,30 @@
 //! Who is told: the [`Receiver`] trait, and one file per built-in receiver.
 
+mod command;
+mod dispatch_file;
+mod endpoint;
+mod oc_plugin;
+mod openclaw_cli;
+mod process;
+#[cfg(all(test, unix))]
+mod testing;
+mod text;
+mod webhook;
+
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
 
 pub use crate::model::receiver::{Reached, ReceiverId};
+
+pub use self::{
+    command::Command,
+    dispatch_file::DispatchFile,
+    oc_plugin::OcPlugin,
+    openclaw_cli::{OpenClawCli, OpenClawOptions},
+    webhook::{InvalidWebhookSecret, Webhook, WebhookSecret},
+};
 
 use crate::model::document::Document;
 
@@ -58,6 +78,29 @@ pub struct DeliveryError {
     pub reached: Reached,
     /// One line for people: lower case, no secrets, the same words for the same cause.
     pub message: String,
+}
+
+impl DeliveryError {
+    /// A failure that is worth another try, whenever the backoff says.
+    pub fn retry(reached: Reached, message: impl Into<String>) -> Self {
+        Self { kind: DeliveryErrorKind::Retry { after: None }, reached, message: message.into() }
+    }
+
+    /// A refusal of this batch: it did not arrive, and trying again is of no use.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self { kind: DeliveryErrorKind::Permanent, reached: Reached::No, message: message.into() }
+    }
+
+    /// There is nothing to deliver to.
+    pub fn skipped(message: impl Into<String>) -> Self {
+        Self { kind: DeliveryErrorKind::Skipped, reached: Reached::No, message: message.into() }
+    }
+}
+
+/// A document as receivers send it. Nothing in one can fail to be written, but a panic would be the worse answer.
+fn to_json(document: &impl Serialize) -> Result<Vec<u8>, DeliveryError> {
+    serde_json::to_vec(document)
+        .map_err(|error| DeliveryError::permanent(format!("the document cannot be written: {error}")))
 }
 
 /// What to do about a failed delivery.
