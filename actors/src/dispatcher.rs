@@ -236,7 +236,6 @@ impl Handle {
     }
 
     /// Everything that happens from now on. A listener that lags far behind loses the oldest events.
-    #[must_use]
     pub fn subscribe(&self) -> impl Stream<Item = Arc<EventRecord>> + Send + Unpin + use<> {
         self.shared.events.stream()
     }

@@ -232,7 +232,7 @@ impl SchedulerActor {
         context.spawn(wrap_future(lease).map(move |leased, actor: &mut Self, context| {
             failpoint!("scheduler.future");
             match leased {
-                Ok(Ok(leased)) => actor.deliver(&receivers, leased, context),
+                Ok(Ok(leased)) => actor.deliver(&receivers, &leased, context),
                 Ok(Err(_)) | Err(_) => actor.abandon(&receivers, context),
             }
         }));
@@ -250,7 +250,7 @@ impl SchedulerActor {
         self.after_push(context);
     }
 
-    fn deliver(&mut self, receivers: &[ReceiverId], leased: Leased, context: &mut Context<Self>) {
+    fn deliver(&mut self, receivers: &[ReceiverId], leased: &Leased, context: &mut Context<Self>) {
         let now = self.now();
         let Some(desk) = &mut self.desk else { return };
         desk.take_demands(&leased.demands);

@@ -264,7 +264,7 @@ impl WatcherActor {
         let Some(sweep) = &mut self.sweep else { return };
         if sweep.polling == 0 {
             self.gathered(context);
-        } else if !sweep.gathering && !(sweep.outbox.is_empty() && sweep.edges.is_empty()) {
+        } else if !sweep.gathering && (!sweep.outbox.is_empty() || !sweep.edges.is_empty()) {
             sweep.gathering = true;
             context.run_later(GATHER, |actor, context| {
                 failpoint!("watcher.timer");
@@ -303,18 +303,18 @@ impl WatcherActor {
         };
         context.spawn(wrap_future(report).map(|(observations, answer), actor: &mut Self, context| {
             failpoint!("watcher.future");
-            actor.reported(&observations, answer.err(), context);
+            actor.reported(&observations, answer.err().as_ref(), context);
         }));
     }
 
     /// Believes what was reported, if it is durable. Otherwise the next poll finds it again.
-    fn reported(&mut self, observations: &[Observed], error: Option<ControlError>, context: &mut Context<Self>) {
+    fn reported(&mut self, observations: &[Observed], error: Option<&ControlError>, context: &mut Context<Self>) {
         let now = self.shared.clock.now();
         let Some(sweep) = &mut self.sweep else { return };
         sweep.reporting = false;
         for observed in observations {
             let key = &observed.key;
-            if let Some(error) = &error {
+            if let Some(error) = error {
                 let message = format!("what was observed could not be stored: {error}");
                 sweep.fail(key, SourceError::new(SourceErrorKind::Internal, message), now);
                 continue;

@@ -17,7 +17,7 @@ use crate::{
         receiver::{Reached, ReceiverId},
         schedule::Demand,
         time::Timestamp,
-        value::State,
+        value::{Snapshot, State},
     },
     settings::FirstSeen,
     store::{self, ObservedHead, ReceiverRecord, Saved, Store, StoreError, Write},
@@ -99,7 +99,7 @@ impl Ledger {
         let mut writes = Vec::new();
         let mut events = Vec::new();
         for (new, known) in observations.iter().zip(known) {
-            let digest = new.state.as_ref().map(|snapshot| snapshot.digest());
+            let digest = new.state.as_ref().map(Snapshot::digest);
             let (old, baseline) = match &known {
                 Some(known) if known.head.view != new.view => (&known.state, true),
                 Some(known) if known.head.digest == digest => continue,

@@ -1,4 +1,10 @@
 //! Panics in every actor: restarted in place, neighbours untouched, nothing lost, counted.
+//!
+//! Fail points are global to the process: a binary of its own, in which every test holds the scenario.
+
+#[path = "../system/support.rs"]
+#[expect(dead_code, reason = "shared with the tests without panics")]
+mod support;
 
 use std::time::Duration;
 
