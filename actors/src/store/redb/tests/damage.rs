@@ -58,20 +58,20 @@ fn open_damaged(original: &Original, bytes: &[u8], what: &str, dir: &Path) -> bo
 }
 
 /// Runs `test` in a thread of its own, which must end.
-fn within_a_minute(test: impl FnOnce() + Send + 'static) {
+fn must_end(test: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel::<()>();
     let running = thread::spawn(move || {
         test();
         drop(done);
     });
-    let ended = ended.recv_timeout(Duration::from_secs(60));
+    let ended = ended.recv_timeout(Duration::from_secs(300));
     assert_ne!(ended, Err(mpsc::RecvTimeoutError::Timeout), "it hangs");
     running.join().unwrap();
 }
 
 #[test]
 fn a_file_cut_off_anywhere_is_set_aside() {
-    within_a_minute(|| {
+    must_end(|| {
         let dir = tempdir().unwrap();
         let (closed, crashed) = (original(false), original(true));
         let cut = |original: &Original, length: usize| {
@@ -86,7 +86,7 @@ fn a_file_cut_off_anywhere_is_set_aside() {
 
 /// Every sector of a file, damaged by `damage`: of one that was closed, or also of one that was left by a crash.
 fn every_sector(left: &'static [bool], damage: fn(&mut [u8])) {
-    within_a_minute(move || {
+    must_end(move || {
         let dir = tempdir().unwrap();
         for &crashed in left {
             let original = original(crashed);
@@ -114,7 +114,7 @@ fn a_single_flipped_bit_is_set_aside_or_harmless() {
 
 #[test]
 fn a_flipped_bit_anywhere_in_the_header_is_set_aside_or_harmless() {
-    within_a_minute(|| {
+    must_end(|| {
         let dir = tempdir().unwrap();
         let original = original(true);
         for at in 0..320 {
