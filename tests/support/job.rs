@@ -23,13 +23,14 @@ impl Job {
     pub(crate) const MARKER: &str = "marker";
 
     /// A job that watches these projections, with their first values, and [`MARKER`](Self::MARKER).
-    pub(crate) fn new<'a>(projections: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
+    pub(crate) fn new<Name: Into<String>>(projections: impl IntoIterator<Item = (Name, Value)>) -> Self {
         let (ograph, openclaw) = (OGraph::start(), OpenClaw::start());
         let mut names = vec![Self::MARKER.to_owned()];
         ograph.set(Self::MARKER, &json!(0));
         for (name, value) in projections {
-            ograph.set(name, &value);
-            names.push(name.to_owned());
+            let name = name.into();
+            ograph.set(&name, &value);
+            names.push(name);
         }
         let setup = Setup::new(json!({
             "ograph": {"endpoint": ograph.url(), "token": OGraph::TOKEN, "projections": names, "timeout": 2000},

@@ -23,7 +23,8 @@ struct World {
     gzip: bool,
     /// The values as JSON text, so that tests decide about white space, key order and digits.
     values: BTreeMap<String, Stored>,
-    faults: HashMap<String, Reply>,
+    /// Each with the number of requests it is left for.
+    faults: HashMap<String, (Reply, usize)>,
     fault_for_all: Option<Reply>,
     last_event_id: u64,
 }
@@ -80,11 +81,15 @@ impl OGraph {
 
     /// From now on requests for this projection end like this; `None` ends the fault.
     pub(crate) fn fault(&self, projection: &str, fault: impl Into<Option<Reply>>) {
-        let mut world = lock(&self.world);
         match fault.into() {
-            Some(fault) => drop(world.faults.insert(projection.to_owned(), fault)),
-            None => drop(world.faults.remove(projection)),
+            Some(fault) => self.fault_next(usize::MAX, projection, fault),
+            None => drop(lock(&self.world).faults.remove(projection)),
         }
+    }
+
+    /// The next `times` requests for this projection end like this.
+    pub(crate) fn fault_next(&self, times: usize, projection: &str, fault: impl Into<Reply>) {
+        lock(&self.world).faults.insert(projection.to_owned(), (fault.into(), times));
     }
 
     /// From now on all requests end like this; `None` ends the fault.
@@ -114,8 +119,7 @@ impl OGraph {
 
     /// How often a projection was asked for.
     pub(crate) fn polls(&self, projection: &str) -> usize {
-        let target = target(projection);
-        self.server.count(|request| request.target == target)
+        self.server.count(&target(projection))
     }
 
     /// How many requests for this projection have no answer right now.
@@ -135,7 +139,7 @@ impl OGraph {
     pub(crate) fn wait_for_polls(&self, projections: &[&str], times: usize, deadline: Duration) {
         let wanted: Vec<_> = projections.iter().map(|name| (target(name), self.polls(name) + times)).collect();
         wait_until(deadline, &format!("{times} more polls of {projections:?}"), || {
-            wanted.iter().all(|(target, polls)| self.server.count(|request| request.target == *target) >= *polls)
+            wanted.iter().all(|(target, polls)| self.server.count(target) >= *polls)
         });
     }
 }
@@ -151,7 +155,11 @@ impl World {
         let Some(projection) = request.target.strip_prefix("/projections/").filter(|_| request.method == "GET") else {
             return not_found();
         };
-        if let Some(fault) = self.faults.get(projection).or(self.fault_for_all.as_ref()) {
+        if let Some((fault, left)) = self.faults.get_mut(projection).filter(|(_, left)| *left > 0) {
+            *left -= 1;
+            return fault.clone();
+        }
+        if let Some(fault) = &self.fault_for_all {
             return fault.clone();
         }
         let Some(stored) = self.values.get(projection) else { return not_found() };

@@ -103,7 +103,7 @@ impl OpenClaw {
 
     /// How often the status was asked for.
     pub(crate) fn status_polls(&self) -> usize {
-        self.server.count(|request| request.path() == STATUS)
+        self.server.count(STATUS)
     }
 
     /// Waits until the status was asked for `times` more often than now.

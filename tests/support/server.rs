@@ -4,6 +4,7 @@
 //! of requests for the same target that were unanswered at that moment.
 
 use std::{
+    collections::HashMap,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
@@ -182,9 +183,9 @@ impl TestServer {
         self.shared.state().log.clone()
     }
 
-    /// How many requests so far fulfil the condition.
-    pub(crate) fn count(&self, condition: impl Fn(&Request) -> bool) -> usize {
-        self.shared.state().log.iter().filter(|request| condition(request)).count()
+    /// How many requests for this target there were so far.
+    pub(crate) fn count(&self, target: &str) -> usize {
+        self.shared.state().counts.get(target).copied().unwrap_or(0)
     }
 
     /// How many requests for this target are unanswered right now, while their client waits.
@@ -225,6 +226,8 @@ struct State {
     stopping: bool,
     connections: Vec<Weak<TcpStream>>,
     log: Vec<Request>,
+    /// How many requests of each target are in the log.
+    counts: HashMap<String, usize>,
     /// Number, target and connection of each request whose answer has not begun (or, if it is a slow one, not ended).
     unanswered: Vec<(u64, String, Weak<TcpStream>)>,
     next_number: u64,
@@ -289,6 +292,7 @@ impl Shared {
         let mut state = self.state();
         request.overlapping = state.overlapping(&request.target);
         state.log.push(request.clone());
+        *state.counts.entry(request.target.clone()).or_default() += 1;
         let number = state.next_number;
         state.next_number += 1;
         state.unanswered.push((number, request.target.clone(), Arc::downgrade(connection)));
