@@ -9,13 +9,14 @@ use ograph_dispatcher_actors::{
     ograph::{OGraphOptions, OGraphSource},
     openclaw::{StatusEndpoint, StatusOptions},
     receivers::{
-        Command, DispatchFile, InvalidWebhookSecret, OcPlugin, OpenClawCli, OpenClawOptions, Receiver, Webhook,
-        WebhookSecret,
+        Command, DispatchFile, InvalidWebhookSecret, OcPlugin, OpenClawCli, OpenClawOptions, Webhook, WebhookSecret,
     },
     settings::{ActiveScope, FirstSeen, ScheduleSettings, WatchSettings},
 };
 
-use crate::config::{self, Agent, AgentKind, Config, Environment, Proxy};
+use serde_json::Value;
+
+use crate::config::{self, Agent, AgentKind, Config, Environment, Id, Proxy};
 
 /// Why a valid configuration makes no setup: what only its user can tell.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +41,7 @@ pub(crate) fn setup(
     environment: &Environment,
     clock: &Arc<dyn Clock>,
 ) -> Result<Setup, AssembleError> {
-    let of_environment =
-        ProxyRules::from_vars(|name| environment.variable(name).ok().flatten().map(str::to_owned))?;
+    let of_environment = ProxyRules::from_vars(|name| environment.variable(name).ok().flatten().map(str::to_owned))?;
     let roots = Roots::default();
     let remote = HttpOptions {
         proxy: match &config.ograph.proxy {
@@ -128,7 +128,7 @@ fn push_receivers(mut setup: Setup, config: &Config) -> Setup {
     let openclaw = &config.push.openclaw;
     if openclaw.enabled {
         let options = OpenClawOptions {
-            bin: openclaw.bin.clone(),
+            bin: openclaw.bin.clone().into(),
             channel: openclaw.channel.clone(),
             target: openclaw.target.clone(),
             account: openclaw.account.clone(),
@@ -151,15 +151,11 @@ fn agent_receiver(
     Ok(match kind {
         AgentKind::OcPlugin { url, secret, actor } => setup.receiver(move || {
             let http = HttpClient::new(&http);
-            OcPlugin::new(
-                id.clone(),
-                url.expose().clone(),
-                secret.clone(),
-                actor.to_string(),
-                http,
-                Arc::clone(&clock),
-                timeout,
-            )
+            let actor = match &actor {
+                Id::Number(number) => Value::from(*number),
+                Id::Text(text) => Value::from(text.as_str()),
+            };
+            OcPlugin::new(id.clone(), url.expose().clone(), secret.clone(), actor, http, Arc::clone(&clock), timeout)
         }),
         AgentKind::Webhook { url, secret } => {
             let secret = secret
@@ -168,19 +164,11 @@ fn agent_receiver(
                 .map_err(|error| AssembleError::Secret { receiver: id.to_string(), error })?;
             setup.receiver(move || {
                 let http = HttpClient::new(&http);
-                Webhook::new(
-                    id.clone(),
-                    url.expose().clone(),
-                    secret.clone(),
-                    http,
-                    Arc::clone(&clock),
-                    timeout,
-                )
+                Webhook::new(id.clone(), url.expose().clone(), secret.clone(), http, Arc::clone(&clock), timeout)
             })
         }
         AgentKind::Command { program, arguments } => setup.receiver(move || {
-            let argv = std::iter::once(program.clone().into_os_string())
-                .chain(arguments.iter().map(Into::into));
+            let argv = std::iter::once(program.clone().into_os_string()).chain(arguments.iter().map(Into::into));
             Command::new(id.clone(), argv, timeout)
         }),
         AgentKind::OcGateway { .. } | AgentKind::OcHook { .. } => setup,

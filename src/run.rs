@@ -17,7 +17,7 @@ use ograph_dispatcher_actors::{
 
 use crate::{
     assemble,
-    config::{Config, Environment, Loaded, Loader},
+    config::{Config, Loaded, Loader},
     logging,
     signals::{Signal, Signals},
 };
@@ -48,8 +48,8 @@ pub fn run(loader: &Loader, loaded: &Loaded) -> Result<(), Box<dyn Error>> {
     announce(config);
     System::new().block_on(async {
         let signals = Signals::listen()?;
-        let handle = Dispatcher::new(setup, store).clock(clock).start();
-        serve(&handle, signals, |handle| reload(loader, handle)).await
+        let handle = Dispatcher::new(setup, store).clock(Arc::clone(&clock)).start();
+        serve(&handle, signals, |handle| reload(loader, &clock, handle)).await
     })
 }
 
@@ -63,11 +63,7 @@ fn announce(config: &Config) {
 }
 
 /// Follows the signals until the dispatcher ends.
-async fn serve<F>(
-    handle: &Handle,
-    mut signals: Signals,
-    reload: impl Fn(Handle) -> F,
-) -> Result<(), Box<dyn Error>>
+async fn serve<F>(handle: &Handle, mut signals: Signals, reload: impl Fn(Handle) -> F) -> Result<(), Box<dyn Error>>
 where
     F: Future<Output = ()>,
 {
@@ -91,9 +87,7 @@ where
     }
     log::info!("stopping; deliveries under way may take {} s more, a second signal stops at once", GRACE.as_secs());
     let shutdown = Box::pin(handle.shutdown(GRACE));
-    let again = Box::pin(async {
-        while signals.next().await != Signal::Stop {}
-    });
+    let again = Box::pin(async { while signals.next().await != Signal::Stop {} });
     match select(shutdown, again).await {
         Either::Left(_) => {
             log::info!("stopped");
@@ -107,7 +101,9 @@ async fn give_up(handle: &Handle, ended: Ended) -> Result<(), Box<dyn Error>> {
     handle.shutdown(GRACE).await;
     match ended {
         Ended::Stopped => Ok(()),
-        Ended::Escalated { actor, panic } => Err(format!("the {actor} panicked too often, the last time: {panic}").into()),
+        Ended::Escalated { actor, panic } => {
+            Err(format!("the {actor} panicked too often, the last time: {panic}").into())
+        }
     }
 }
 
@@ -120,7 +116,7 @@ fn report_flush(report: Result<FlushReport, ControlError>) {
 }
 
 /// Loads the configuration anew. Everything that can fail comes first; then it is in force, or nothing has changed.
-async fn reload(loader: &Loader, handle: Handle) {
+async fn reload(loader: &Loader, clock: &Arc<dyn Clock>, handle: Handle) {
     let loaded = match loader.load() {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -131,8 +127,7 @@ async fn reload(loader: &Loader, handle: Handle) {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    match assemble::setup(&loaded.config, &loader.environment, &clock) {
+    match assemble::setup(&loaded.config, &loader.environment, clock) {
         Ok(setup) => match handle.reload(setup).await {
             Ok(()) => log::info!("the configuration is reloaded"),
             Err(error) => log::error!("the configuration is not reloaded: {error}"),
