@@ -212,13 +212,14 @@ impl SchedulerActor {
 
     /// Leases what is pending for `receivers` and delivers it.
     fn push(&mut self, receivers: Vec<ReceiverId>, reason: Reason, context: &mut Context<Self>) {
+        let now = self.now().mono;
         let Some(desk) = &mut self.desk else { return };
         let receivers: Vec<_> = receivers.into_iter().filter(|id| !desk.schedule.is_in_flight(id)).collect();
         if receivers.is_empty() || desk.draining {
             return;
         }
         for receiver in &receivers {
-            desk.schedule.push_started(receiver);
+            desk.schedule.push_started(receiver, now);
         }
         let settings = desk.schedule.settings();
         let available = match desk.schedule.room() {
@@ -305,7 +306,7 @@ impl SchedulerActor {
         let judged = attempt.judge();
         let message = Settle {
             settlement: judged.settlement,
-            cooldown: judged.cools.then_some(desk.schedule.settings().cooldown),
+            cools: judged.cools,
             delivery: Delivery {
                 at: now.wall,
                 receiver: attempt.receiver.clone(),
@@ -481,7 +482,7 @@ struct Judged {
     outcome: Outcome,
     settlement: Settlement,
     delivered: Delivered,
-    /// Whether a cooldown runs from now.
+    /// Whether the cooldown that began with the push goes on.
     cools: bool,
     detail: String,
 }

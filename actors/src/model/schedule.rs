@@ -102,6 +102,8 @@ pub enum Delivered {
 struct Lane {
     demand: Demand,
     in_flight: bool,
+    /// When the last push began.
+    pushed_at: Duration,
     /// New content is not pushed before.
     cooling_until: Option<Duration>,
     /// Nothing is tried before.
@@ -290,9 +292,10 @@ impl Schedule {
     }
 
     /// A push to `receiver` begins.
-    pub fn push_started(&mut self, receiver: &ReceiverId) {
+    pub fn push_started(&mut self, receiver: &ReceiverId, now: Duration) {
         if let Some(lane) = self.lanes.get_mut(receiver) {
             lane.in_flight = true;
+            lane.pushed_at = now;
             self.asked = false;
         }
     }
@@ -313,9 +316,10 @@ impl Schedule {
 
     /// A push ended, and [`demand`](Self::demand) has been told what is pending since. `random` (0 to 1) spreads retries.
     pub fn push_ended(&mut self, receiver: &ReceiverId, delivered: Delivered, now: Duration, random: f64) {
-        let cooldown = Some(now + self.settings.cooldown);
         let Some(lane) = self.lanes.get_mut(receiver) else { return };
         lane.in_flight = false;
+        // From its beginning, so that the receivers of one push are ready for the next at the same moment.
+        let cooldown = Some(lane.pushed_at + self.settings.cooldown);
         match delivered {
             Delivered::Yes | Delivered::Skipped => {
                 let demand = lane.demand;
