@@ -27,7 +27,7 @@ use crate::{
         availability::Free,
         document::{AvailabilityNote, Document, Reason},
         receiver::{Reached, ReceiverId},
-        schedule::{Delivered, FlushTargets, Phase, Room, Schedule, Standing},
+        schedule::{Delivered, FlushTargets, Phase, Room, Schedule, Standing, counted},
     },
     receivers::{DeliveryError, DeliveryErrorKind, Guarantee, Receipt, Receiver},
     status::{LaneStatus, LastDelivery, SchedulerStatus},
@@ -58,6 +58,8 @@ struct Desk {
     flushes: Vec<PendingFlush>,
     standing: Option<Standing>,
     last: LastDeliveries,
+    /// Whether the last poll found too little room for what is pending.
+    held: bool,
     /// The newest word on what is pending.
     revision: u64,
     /// Flushes that want to know first whether there is room.
@@ -142,6 +144,7 @@ impl SchedulerActor {
             flushes: Vec::new(),
             standing: None,
             last: std::mem::take(&mut self.last),
+            held: false,
             revision: reopened.demands.revision,
             asking: Vec::new(),
             draining: false,
@@ -199,6 +202,11 @@ impl SchedulerActor {
         log_room(desk.schedule.room(), &answer);
         let ready = desk.schedule.poll_ended(answer, now);
         let has_room = desk.schedule.has_room();
+        let held = !has_room && desk.schedule.standing(now).phase == Phase::Waiting;
+        if held && !desk.held {
+            log::info!("holding back: {}", desk.schedule.standing(now).reason);
+        }
+        desk.held = held;
         for answer in std::mem::take(&mut desk.asking) {
             if has_room {
                 self.flush(answer, context);
@@ -425,10 +433,6 @@ impl SchedulerActor {
         let Some(desk) = &mut self.desk else { return };
         let standing = desk.schedule.standing(now);
         if desk.standing.as_ref() != Some(&standing) {
-            let phase = desk.standing.as_ref().map_or(Phase::Idle, |standing| standing.phase);
-            if standing.phase == Phase::Waiting && phase != Phase::Waiting {
-                log::info!("waiting: {}", standing.reason);
-            }
             let event = Event::Standing { phase: standing.phase, reason: standing.reason.clone() };
             self.shared.events.emit(now.wall, event);
             desk.standing = Some(standing.clone());
@@ -528,10 +532,10 @@ fn log_room(previous: &Room, answer: &Result<Free, AvailabilityError>) {
 fn log_delivery(attempt: &Attempt, judged: &Judged, previous: Option<&(LastDelivery, u32)>) {
     let Attempt { receiver, document, .. } = attempt;
     let batch = document.envelope.batch_id;
-    let changes = document.changes.len();
+    let changes = counted(document.changes.len(), "change");
     let detail = &judged.detail;
     if judged.outcome == Outcome::Delivered {
-        log::info!("delivered {changes} changes to {receiver} ({detail}), batch {batch}");
+        log::info!("delivered {changes} to {receiver} ({detail}), batch {batch}");
         return;
     }
     if previous.is_some_and(|(last, _)| last.outcome == judged.outcome && last.detail == *detail) {

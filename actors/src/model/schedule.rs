@@ -359,7 +359,7 @@ impl Schedule {
     pub fn standing(&self, now: Now) -> Standing {
         let wall = |mono: Duration| now.wall + mono.saturating_sub(now.mono);
         let waiting: usize = self.lanes.values().map(|lane| lane.demand.waiting).max().unwrap_or(0);
-        let changes = if waiting == 1 { "1 change".to_owned() } else { format!("{waiting} changes") };
+        let changes = counted(waiting, "change");
         let standing = |phase, reason| Standing { phase, reason };
         let names = |pick: &dyn Fn(&Lane) -> bool| {
             let names: Vec<_> = self.lanes.iter().filter(|(_, lane)| pick(lane)).map(|(id, _)| id.as_str()).collect();
@@ -416,6 +416,12 @@ impl Schedule {
         let pause = if refused { slowest } else { doubled };
         pause.max(error.retry_after.unwrap_or(Duration::ZERO))
     }
+}
+
+/// `1 change`, `2 changes`.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 impl Lane {
