@@ -310,7 +310,6 @@ impl SchedulerActor {
     fn settle(&mut self, attempt: Attempt, context: &mut Context<Self>) {
         failpoint!("scheduler.settle");
         let now = self.now();
-        let Some(desk) = &mut self.desk else { return };
         let judged = attempt.judge();
         let message = Settle {
             settlement: judged.settlement,
@@ -432,7 +431,8 @@ impl SchedulerActor {
         let now = self.now();
         let Some(desk) = &mut self.desk else { return };
         let standing = desk.schedule.standing(now);
-        if desk.standing.as_ref() != Some(&standing) {
+        // While the answer is on its way, nobody knows how things stand.
+        if !desk.schedule.is_polling() && desk.standing.as_ref() != Some(&standing) {
             let event = Event::Standing { phase: standing.phase, reason: standing.reason.clone() };
             self.shared.events.emit(now.wall, event);
             desk.standing = Some(standing.clone());

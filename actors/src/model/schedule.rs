@@ -382,7 +382,8 @@ impl Schedule {
         }
         if let Some(until) = self.lanes.values().filter_map(|lane| lane.cooling_until).filter(|at| *at > now.mono).max()
         {
-            return standing(Phase::Cooldown, format!("cooling down until {}; {changes} pending", wall(until)));
+            let pending = if waiting > 0 { format!("; {changes} pending") } else { String::new() };
+            return standing(Phase::Cooldown, format!("cooling down until {}{pending}", wall(until)));
         }
         if waiting > 0 {
             let who = names(&|lane| lane.refused.is_some());
