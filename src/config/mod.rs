@@ -19,6 +19,9 @@ mod source;
 mod text;
 mod url;
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, path::PathBuf, time::Duration};
 
 use ograph_dispatcher_actors::{
