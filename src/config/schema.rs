@@ -99,7 +99,7 @@ struct Ograph {
     /// Largest answer accepted, in bytes.
     #[schemars(range(min = 1, max = d::MAX_BODY_BYTES), transform = or(d::OGRAPH_MAX_BODY_BYTES))]
     max_body_bytes: Option<u64>,
-    /// URL of a proxy, or null for none. Left out: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are followed.
+    /// URL of an http:// proxy, or null for none. Left out: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are followed.
     #[schemars(url)]
     proxy: Option<String>,
 }

@@ -288,7 +288,7 @@ fn what_is_wrong_with_the_endpoint_and_the_token_is_said() {
             &[
                 "ograph.concurrency: must be a whole number from 1 to 1024, not 0",
                 "ograph.maxBodyBytes: must be a whole number from 1 to 1073741824, not -1",
-                "ograph.proxy: must be a URL that starts with http:// or https://",
+                "ograph.proxy: must be a URL that starts with http://",
             ],
         ),
     ] {

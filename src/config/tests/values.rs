@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use ograph_dispatcher_actors::secret::Secret;
+
 use super::*;
 use crate::config::{
     ActiveScope, AgentKind, FirstSeen, GatewayAction, HookAction, Id, Listen, LogFormat, Origin, Place, Proxy,
@@ -27,7 +29,7 @@ fn the_first_published_generation_loads_unchanged() {
     assert_eq!(config.ograph.endpoint.expose().as_str(), "https://api.ograph.example/");
     assert_eq!(config.ograph.token.expose(), "fixture-ograph-token");
     assert_eq!(keys(&loaded), ["task_assignee", "task_status?task_id=7"]);
-    assert_eq!(config.oc.status_token.as_ref().map(|token| token.expose()), Some("fixture-status-token"));
+    assert_eq!(config.oc.status_token.clone(), Some(Secret::new("fixture-status-token")));
     assert_eq!(config.oc.min_available, 2);
     assert_eq!(config.intervals.cooldown_after_push, millis(60_000));
 }
