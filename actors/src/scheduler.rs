@@ -8,20 +8,18 @@
 use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseFuture,
-    Supervised, fut::wrap_future,
+    Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseFuture, Supervised, fut::wrap_future,
 };
 use tokio::sync::oneshot;
 
 use crate::{
     availability::{Availability, AvailabilityError, AvailabilityErrorKind},
     clock::Now,
-    dispatcher::Shared,
     events::Event,
     failpoint::failpoint,
     messages::{
         ControlError, DemandChanged, Demands, Drain, FlushNow, FlushReport, FlushedBatch, Lease, Leased, Ping,
-        Reconfigure, Reopen, Reopened, SetPaused, Settle, Settlement, Stop,
+        Reconfigure, Reopen, Reopened, SetPaused, Settle, Settlement,
     },
     model::{
         availability::Free,
@@ -30,6 +28,7 @@ use crate::{
         schedule::{Delivered, FlushTargets, Phase, Room, Schedule, Standing, counted},
     },
     receivers::{DeliveryError, DeliveryErrorKind, Guarantee, Receipt, Receiver},
+    shared::Shared,
     status::{LaneStatus, LastDelivery, SchedulerStatus},
     store::{Delivery, Outcome},
     supervision::CatchPanic,
@@ -641,13 +640,5 @@ impl Handler<Ping> for SchedulerActor {
 
     fn handle(&mut self, _: Ping, _: &mut Self::Context) -> Self::Result {
         Ok(())
-    }
-}
-
-impl Handler<Stop> for SchedulerActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, context: &mut Self::Context) {
-        context.stop();
     }
 }

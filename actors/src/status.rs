@@ -10,7 +10,8 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    model::{key::ProjectionKey, receiver::ReceiverId, schedule::Phase, time::Timestamp},
+    model::{document::Change, key::ProjectionKey, receiver::ReceiverId, schedule::Phase, time::Timestamp},
+    pending::Ledger,
     store::Outcome,
 };
 
@@ -167,8 +168,33 @@ pub struct ReceiverStatus {
     pub next_retry_at: Option<Timestamp>,
 }
 
-/// What is pending, by receiver.
-pub type PendingCounts = BTreeMap<ReceiverId, usize>;
+/// What one receiver has still to be told.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingReceiver {
+    /// Its id.
+    pub receiver: ReceiverId,
+    /// The changes as a push would put them now, ordered by `firstChangedAt`, then key.
+    pub changes: Vec<Change>,
+}
+
+/// One watched projection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectionStatus {
+    /// Its key.
+    pub projection: ProjectionKey,
+    /// Its name.
+    pub name: String,
+    /// Its parameters.
+    pub params: BTreeMap<String, String>,
+    /// Whether it has a value, as far as is known.
+    pub present: bool,
+    /// When that value, or that there is none, was first observed; `None` if it was never observed.
+    pub since: Option<Timestamp>,
+    /// Why it cannot be polled, if it cannot.
+    pub failing: Option<Trouble>,
+}
 
 /// Where the actors publish.
 #[derive(Debug, Default)]
@@ -176,7 +202,7 @@ pub(crate) struct Board {
     actors: RwLock<BTreeMap<&'static str, ActorStatus>>,
     pub(crate) watcher: Published<WatcherStatus>,
     pub(crate) scheduler: Published<SchedulerStatus>,
-    pub(crate) pending: Published<PendingCounts>,
+    pub(crate) ledger: Published<Ledger>,
     pub(crate) store_error: Published<Option<String>>,
 }
 
@@ -187,14 +213,15 @@ impl Board {
 
     pub(crate) fn status(&self) -> Status {
         let scheduler = self.scheduler.get();
-        let pending = self.pending.get();
-        let receivers = pending
-            .iter()
+        let receivers = self
+            .ledger
+            .get()
+            .counts()
             .map(|(receiver, pending)| {
                 let lane = scheduler.lanes.get(receiver).cloned().unwrap_or_default();
                 ReceiverStatus {
                     receiver: receiver.clone(),
-                    pending: *pending,
+                    pending,
                     last_delivery: lane.last,
                     failures: lane.failures,
                     in_flight: lane.in_flight,
@@ -222,7 +249,7 @@ impl<T> Published<T> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn set(&self, value: T) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+    pub(crate) fn set(&self, value: impl Into<Arc<T>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value.into();
     }
 }

@@ -22,7 +22,6 @@ use tokio::sync::oneshot;
 
 use crate::{
     clock::Now,
-    dispatcher::Shared,
     events::Event,
     failpoint::failpoint,
     messages::{ControlError, Observed, Ping, PollNow, ProjectionChanged, Recall, Reconfigure, Stop},
@@ -31,6 +30,7 @@ use crate::{
         pacing::{Found, PollPlan, Ticket},
         value::{Digest, Snapshot},
     },
+    shared::Shared,
     source::{Observation, Source, SourceError, SourceErrorKind, Validators},
     status::{Trouble, WatcherStatus},
     store::ObservedHead,
