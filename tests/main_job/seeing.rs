@@ -106,6 +106,7 @@ fn a_projection_appears_and_is_removed_only_after_it_stayed_away() {
     let job = Job::new([("board", json!({"open": 1}))]);
     job.ograph.remove("board");
     let _daemon = job.start();
+    job.ograph.wait_for_polls(&["board"], 5, DEADLINE);
     job.ograph.set("board", &json!({"open": 2}));
     let document = job.wait_for_documents(1).remove(0);
     let change = change_of(&document, "board");

@@ -102,6 +102,8 @@ pub enum Delivered {
 struct Lane {
     demand: Demand,
     in_flight: bool,
+    /// When the last push began.
+    pushed_at: Duration,
     /// New content is not pushed before.
     cooling_until: Option<Duration>,
     /// Nothing is tried before.
@@ -290,9 +292,10 @@ impl Schedule {
     }
 
     /// A push to `receiver` begins.
-    pub fn push_started(&mut self, receiver: &ReceiverId) {
+    pub fn push_started(&mut self, receiver: &ReceiverId, now: Duration) {
         if let Some(lane) = self.lanes.get_mut(receiver) {
             lane.in_flight = true;
+            lane.pushed_at = now;
             self.asked = false;
         }
     }
@@ -313,9 +316,10 @@ impl Schedule {
 
     /// A push ended, and [`demand`](Self::demand) has been told what is pending since. `random` (0 to 1) spreads retries.
     pub fn push_ended(&mut self, receiver: &ReceiverId, delivered: Delivered, now: Duration, random: f64) {
-        let cooldown = Some(now + self.settings.cooldown);
         let Some(lane) = self.lanes.get_mut(receiver) else { return };
         lane.in_flight = false;
+        // From its beginning, so that the receivers of one push are ready for the next at the same moment.
+        let cooldown = Some(lane.pushed_at + self.settings.cooldown);
         match delivered {
             Delivered::Yes | Delivered::Skipped => {
                 let demand = lane.demand;
@@ -355,7 +359,7 @@ impl Schedule {
     pub fn standing(&self, now: Now) -> Standing {
         let wall = |mono: Duration| now.wall + mono.saturating_sub(now.mono);
         let waiting: usize = self.lanes.values().map(|lane| lane.demand.waiting).max().unwrap_or(0);
-        let changes = if waiting == 1 { "1 change".to_owned() } else { format!("{waiting} changes") };
+        let changes = counted(waiting, "change");
         let standing = |phase, reason| Standing { phase, reason };
         let names = |pick: &dyn Fn(&Lane) -> bool| {
             let names: Vec<_> = self.lanes.iter().filter(|(_, lane)| pick(lane)).map(|(id, _)| id.as_str()).collect();
@@ -378,7 +382,8 @@ impl Schedule {
         }
         if let Some(until) = self.lanes.values().filter_map(|lane| lane.cooling_until).filter(|at| *at > now.mono).max()
         {
-            return standing(Phase::Cooldown, format!("cooling down until {}; {changes} pending", wall(until)));
+            let pending = if waiting > 0 { format!("; {changes} pending") } else { String::new() };
+            return standing(Phase::Cooldown, format!("cooling down until {}{pending}", wall(until)));
         }
         if waiting > 0 {
             let who = names(&|lane| lane.refused.is_some());
@@ -412,6 +417,12 @@ impl Schedule {
         let pause = if refused { slowest } else { doubled };
         pause.max(error.retry_after.unwrap_or(Duration::ZERO))
     }
+}
+
+/// `1 change`, `2 changes`.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 impl Lane {
