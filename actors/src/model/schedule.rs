@@ -9,7 +9,12 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 
-use super::{availability::Free, backoff::Backoff, receiver::ReceiverId, time::Timestamp};
+use super::{
+    availability::Free,
+    backoff::{Backoff, Streak},
+    receiver::ReceiverId,
+    time::Timestamp,
+};
 use crate::{
     availability::{AvailabilityError, AvailabilityErrorKind},
     clock::Now,
@@ -19,6 +24,9 @@ use crate::{
 /// The delays between two attempts at a failing receiver.
 const RETRY_BASE: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// How long a receiver must have been well before its failures are forgotten.
+const RETRY_QUIET: Duration = Duration::from_secs(300);
 
 /// The scheduler's state. Times are monotonic, since the clock's start.
 #[derive(Debug)]
@@ -98,7 +106,7 @@ pub enum Delivered {
     Refused,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Lane {
     demand: Demand,
     in_flight: bool,
@@ -108,7 +116,7 @@ struct Lane {
     cooling_until: Option<Duration>,
     /// Nothing is tried before.
     retry_at: Option<Duration>,
-    failures: u32,
+    failures: Streak,
     /// The content that was refused.
     refused: Option<u64>,
 }
@@ -322,18 +330,18 @@ impl Schedule {
         let cooldown = Some(lane.pushed_at + self.settings.cooldown);
         match delivered {
             Delivered::Yes | Delivered::Skipped => {
-                let demand = lane.demand;
-                *lane = Lane { demand, ..Lane::default() };
+                lane.failures.succeeded(now);
+                lane.retry_at = None;
+                lane.refused = None;
                 lane.cooling_until = cooldown.filter(|_| delivered == Delivered::Yes);
             }
             Delivered::Failed { after, maybe } => {
-                lane.failures = lane.failures.saturating_add(1);
-                let delay = self.retry.delay(lane.failures, random).max(after.unwrap_or(Duration::ZERO));
+                let failures = lane.failures.failed(now);
+                let delay = self.retry.delay(failures, random).max(after.unwrap_or(Duration::ZERO));
                 lane.retry_at = Some(now + delay);
                 lane.cooling_until = cooldown.filter(|_| maybe);
             }
             Delivered::Refused => {
-                lane.failures = lane.failures.saturating_add(1);
                 lane.retry_at = None;
                 lane.cooling_until = None;
                 // What came in meanwhile is other content, and may be welcome.
@@ -425,6 +433,20 @@ pub(crate) fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
+impl Default for Lane {
+    fn default() -> Self {
+        Self {
+            demand: Demand::default(),
+            in_flight: false,
+            pushed_at: Duration::ZERO,
+            cooling_until: None,
+            retry_at: None,
+            failures: Streak::new(RETRY_QUIET),
+            refused: None,
+        }
+    }
+}
+
 impl Lane {
     fn is_ready(&self, now: Duration) -> bool {
         self.ready_at().is_some_and(|at| at <= now)
@@ -438,3 +460,6 @@ impl Lane {
         wants.then(|| cooling.max(self.retry_at).unwrap_or(Duration::ZERO))
     }
 }
+
+#[cfg(test)]
+mod tests;
