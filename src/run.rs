@@ -48,7 +48,7 @@ pub fn run(loader: &Loader, loaded: &Loaded) -> Result<(), Box<dyn Error>> {
     announce(config);
     System::new().block_on(async {
         let signals = Signals::listen()?;
-        let handle = Dispatcher::new(setup, store).clock(Arc::clone(&clock)).start();
+        let handle = Dispatcher::new(setup, store).clock(Arc::clone(&clock)).start()?;
         serve(&handle, signals, |handle| reload(loader, &clock, handle)).await
     })
 }

@@ -133,7 +133,7 @@ fn configure(folder: &Path, ograph: &OGraphStandIn, openclaw: &OpenClawStandIn) 
 fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Handle, Box<dyn Error>> {
     let setup = assemble::setup(config, &Environment::default(), clock)?;
     let store = RedbStore::open(&config.state_dir)?.store;
-    Ok(Dispatcher::new(setup, store).clock(Arc::clone(clock)).start())
+    Ok(Dispatcher::new(setup, store).clock(Arc::clone(clock)).start()?)
 }
 
 fn introduce(out: &mut dyn Write, ograph: &OGraphStandIn, config: &Config) -> io::Result<()> {
