@@ -9,7 +9,16 @@ use crate::config::LogFormat;
 
 /// Starts logging. Does nothing if a logger is there already.
 pub(crate) fn init(format: LogFormat) {
-    let mut builder = env_logger::Builder::from_env(Env::default().default_filter_or("info"));
+    start(format, "info");
+}
+
+/// Starts logging for a command that tells its story itself: only errors, unless `RUST_LOG` wants more.
+pub(crate) fn init_quiet() {
+    start(LogFormat::Text, "error");
+}
+
+fn start(format: LogFormat, level: &str) {
+    let mut builder = env_logger::Builder::from_env(Env::default().default_filter_or(level));
     builder.target(Target::Stderr);
     match format {
         LogFormat::Text => builder.format_timestamp_millis().format_target(false),

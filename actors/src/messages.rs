@@ -212,8 +212,8 @@ pub(crate) struct Leased {
 pub(crate) struct Settle {
     pub(crate) settlement: Settlement,
     pub(crate) delivery: Delivery,
-    /// The cooldown from now on; `None` for none.
-    pub(crate) cooldown: Option<Duration>,
+    /// Whether the cooldown that began with the push goes on.
+    pub(crate) cools: bool,
 }
 
 /// What a push means for the merge map.

@@ -25,7 +25,7 @@ use crate::{
         availability::Free,
         document::{AvailabilityNote, Document, Reason},
         receiver::{Reached, ReceiverId},
-        schedule::{Delivered, FlushTargets, Phase, Room, Schedule, Standing},
+        schedule::{Delivered, FlushTargets, Phase, Room, Schedule, Standing, counted},
     },
     receivers::{DeliveryError, DeliveryErrorKind, Guarantee, Receipt, Receiver},
     shared::Shared,
@@ -57,6 +57,8 @@ struct Desk {
     flushes: Vec<PendingFlush>,
     standing: Option<Standing>,
     last: LastDeliveries,
+    /// Whether the last poll found too little room for what is pending.
+    held: bool,
     /// The newest word on what is pending.
     revision: u64,
     /// Flushes that want to know first whether there is room.
@@ -141,6 +143,7 @@ impl SchedulerActor {
             flushes: Vec::new(),
             standing: None,
             last: std::mem::take(&mut self.last),
+            held: false,
             revision: reopened.demands.revision,
             asking: Vec::new(),
             draining: false,
@@ -198,6 +201,11 @@ impl SchedulerActor {
         log_room(desk.schedule.room(), &answer);
         let ready = desk.schedule.poll_ended(answer, now);
         let has_room = desk.schedule.has_room();
+        let held = !has_room && desk.schedule.standing(now).phase == Phase::Waiting;
+        if held && !desk.held {
+            log::info!("holding back: {}", desk.schedule.standing(now).reason);
+        }
+        desk.held = held;
         for answer in std::mem::take(&mut desk.asking) {
             if has_room {
                 self.flush(answer, context);
@@ -211,13 +219,14 @@ impl SchedulerActor {
 
     /// Leases what is pending for `receivers` and delivers it.
     fn push(&mut self, receivers: Vec<ReceiverId>, reason: Reason, context: &mut Context<Self>) {
+        let now = self.now().mono;
         let Some(desk) = &mut self.desk else { return };
         let receivers: Vec<_> = receivers.into_iter().filter(|id| !desk.schedule.is_in_flight(id)).collect();
         if receivers.is_empty() || desk.draining {
             return;
         }
         for receiver in &receivers {
-            desk.schedule.push_started(receiver);
+            desk.schedule.push_started(receiver, now);
         }
         let settings = desk.schedule.settings();
         let available = match desk.schedule.room() {
@@ -300,11 +309,10 @@ impl SchedulerActor {
     fn settle(&mut self, attempt: Attempt, context: &mut Context<Self>) {
         failpoint!("scheduler.settle");
         let now = self.now();
-        let Some(desk) = &mut self.desk else { return };
         let judged = attempt.judge();
         let message = Settle {
             settlement: judged.settlement,
-            cooldown: judged.cools.then_some(desk.schedule.settings().cooldown),
+            cools: judged.cools,
             delivery: Delivery {
                 at: now.wall,
                 receiver: attempt.receiver.clone(),
@@ -422,11 +430,8 @@ impl SchedulerActor {
         let now = self.now();
         let Some(desk) = &mut self.desk else { return };
         let standing = desk.schedule.standing(now);
-        if desk.standing.as_ref() != Some(&standing) {
-            let phase = desk.standing.as_ref().map_or(Phase::Idle, |standing| standing.phase);
-            if standing.phase == Phase::Waiting && phase != Phase::Waiting {
-                log::info!("waiting: {}", standing.reason);
-            }
+        // While the answer is on its way, nobody knows how things stand.
+        if !desk.schedule.is_polling() && desk.standing.as_ref() != Some(&standing) {
             let event = Event::Standing { phase: standing.phase, reason: standing.reason.clone() };
             self.shared.events.emit(now.wall, event);
             desk.standing = Some(standing.clone());
@@ -480,7 +485,7 @@ struct Judged {
     outcome: Outcome,
     settlement: Settlement,
     delivered: Delivered,
-    /// Whether a cooldown runs from now.
+    /// Whether the cooldown that began with the push goes on.
     cools: bool,
     detail: String,
 }
@@ -526,10 +531,10 @@ fn log_room(previous: &Room, answer: &Result<Free, AvailabilityError>) {
 fn log_delivery(attempt: &Attempt, judged: &Judged, previous: Option<&(LastDelivery, u32)>) {
     let Attempt { receiver, document, .. } = attempt;
     let batch = document.envelope.batch_id;
-    let changes = document.changes.len();
+    let changes = counted(document.changes.len(), "change");
     let detail = &judged.detail;
     if judged.outcome == Outcome::Delivered {
-        log::info!("delivered {changes} changes to {receiver} ({detail}), batch {batch}");
+        log::info!("delivered {changes} to {receiver} ({detail}), batch {batch}");
         return;
     }
     if previous.is_some_and(|(last, _)| last.outcome == judged.outcome && last.detail == *detail) {

@@ -242,9 +242,9 @@ impl WatcherActor {
                 }
             }
             Ok(Observation::Absent) => {
-                let had_value = known.is_some_and(|known| known.digest.is_some());
+                let is_news = known.is_none_or(|known| known.digest.is_some());
                 sweep.finish(key, Found::Nothing, now.mono);
-                if had_value && sweep.plan.is_gone(key) {
+                if is_news && sweep.plan.is_gone(key) {
                     sweep.outbox.push(Observed {
                         key: key.clone(),
                         state: None,
@@ -327,7 +327,7 @@ impl WatcherActor {
                 sweep.known.insert(key.clone(), Known { digest, validators: observed.validators.clone() }).is_none();
             if observed.state.is_some() {
                 sweep.finish(key, Found::Value { changed: !first }, now.mono);
-            } else {
+            } else if !first {
                 sweep.plan.saw_change(now.mono);
             }
         }

@@ -9,13 +9,14 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     config::{Environment, Flags, LoadError, Loader, schema},
-    run,
+    run, sandbox,
 };
 
 /// What `--version` prints after the name.
@@ -177,24 +178,20 @@ fn dispatch(cli: Cli, environment: Environment, output: &mut Output<'_>) -> Resu
         }
         Command::Check(check) => check::check(check, flags, environment, output),
         Command::Init(init) => init::init(init, flags, environment, output),
-        Command::Sandbox(sandbox) => {
+        Command::Sandbox(args) => {
             if !flags.is_empty() {
                 let error = "the sandbox has settings of its own; give it no flags before its name";
                 drop(Cli::command().error(ErrorKind::ArgumentConflict, error).print());
                 return Ok(Exit::Usage);
             }
-            play(&sandbox)
+            sandbox::run(args.seconds.map(Duration::from_secs), output.out)?;
+            Ok(Exit::Done)
         }
         Command::Schema => {
             output.out.write_all(schema::text().as_bytes())?;
             Ok(Exit::Done)
         }
     }
-}
-
-/// Where the sandbox is started.
-fn play(_sandbox: &SandboxArgs) -> Result<Exit, Box<dyn Error>> {
-    Err("this build has no sandbox yet".into())
 }
 
 /// Says why there is no usable configuration.

@@ -95,6 +95,15 @@ impl Job {
         self.openclaw.plugin_deliveries()
     }
 
+    /// Asserts that nothing was delivered so far, and that nothing is about to be.
+    #[track_caller]
+    pub(crate) fn assert_nothing_to_tell(&self) {
+        let documents = self.documents();
+        assert!(documents.is_empty(), "nothing has changed, but this was delivered: {documents:#?}");
+        self.assert_nothing_is_pending();
+        assert_eq!(self.attempts().len(), 1, "only the marker is delivered");
+    }
+
     /// Changes the marker and asserts that it alone is in the next document: all that happened before it was either
     /// delivered or no change. (OpenClaw must have room.)
     #[track_caller]
