@@ -212,8 +212,8 @@ pub(crate) struct Leased {
 pub(crate) struct Settle {
     pub(crate) settlement: Settlement,
     pub(crate) delivery: Delivery,
-    /// Whether the cooldown that began with the push goes on.
-    pub(crate) cools: bool,
+    /// How much longer the cooldown lasts; `None` if there is none.
+    pub(crate) cooldown: Option<Duration>,
 }
 
 /// What a push means for the merge map.

@@ -76,7 +76,7 @@ pub struct ScheduleSettings {
     pub idle: Duration,
     /// The interval while something waits for room; above zero.
     pub active: Duration,
-    /// How long a receiver is left alone after a push, counted from its beginning.
+    /// How long a receiver is left alone after a push.
     pub cooldown: Duration,
     /// How many slots must be free for a push.
     pub min_available: u64,

@@ -25,6 +25,9 @@ use crate::{
 const RETRY_BASE: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(300);
 
+/// A push that takes longer is slow: its cooldown runs from here on.
+const SLOW: Duration = Duration::from_secs(2);
+
 /// How long a receiver must have been well before its failures are forgotten.
 const RETRY_QUIET: Duration = Duration::from_secs(300);
 
@@ -195,11 +198,13 @@ impl Schedule {
     /// the wall clock jumped back meanwhile.
     pub fn restore(&mut self, paused: bool, cooldowns: impl IntoIterator<Item = (ReceiverId, Timestamp)>, now: Now) {
         self.paused = paused;
+        let longest = self.longest_cooldown();
         for (receiver, until) in cooldowns {
             if let Some(lane) = self.lanes.get_mut(&receiver) {
-                lane.cooling_until = Some(now.mono + until.since(now.wall).min(self.settings.cooldown));
+                lane.cooling_until = Some(now.mono + until.since(now.wall).min(longest));
             }
         }
+        align(self.lanes.values_mut().filter_map(|lane| lane.cooling_until.as_mut()));
     }
 
     /// Takes over what is pending for each receiver.
@@ -337,10 +342,10 @@ impl Schedule {
 
     /// A push ended, and [`demand`](Self::demand) has been told what is pending since. `random` (0 to 1) spreads retries.
     pub fn push_ended(&mut self, receiver: &ReceiverId, delivered: Delivered, now: Duration, random: f64) {
+        let cooldown = Some(now + self.cooldown_left(receiver, now));
         let Some(lane) = self.lanes.get_mut(receiver) else { return };
         lane.in_flight = false;
-        // From its beginning, so that the receivers of one push are ready for the next at the same moment.
-        let cooldown = Some(lane.pushed_at + self.settings.cooldown);
+        let began = lane.pushed_at;
         match delivered {
             Delivered::Yes | Delivered::Skipped => {
                 lane.failures.succeeded(now);
@@ -361,6 +366,29 @@ impl Schedule {
                 lane.refused = lane.demand.repeats.then_some(lane.demand.generation);
             }
         }
+        align(
+            self.lanes
+                .values_mut()
+                .filter(|lane| lane.pushed_at == began)
+                .filter_map(|lane| lane.cooling_until.as_mut()),
+        );
+    }
+
+    /// How long the cooldown lasts after a push to `receiver` that ends `now`.
+    ///
+    /// It counts from the end of the push, because only then it is certain that the receiver was disturbed before; but a
+    /// slow receiver is not given more than [`SLOW`] for that, so that all receivers of a push stay in step.
+    #[must_use]
+    pub fn cooldown_left(&self, receiver: &ReceiverId, now: Duration) -> Duration {
+        let began = self.lanes.get(receiver).map_or(now, |lane| lane.pushed_at);
+        let counted_from = now.min(began + SLOW.min(self.settings.cooldown));
+        (counted_from + self.settings.cooldown).saturating_sub(now)
+    }
+
+    /// The longest that a cooldown can last, counted from the beginning of a push.
+    #[must_use]
+    pub fn longest_cooldown(&self) -> Duration {
+        self.settings.cooldown + SLOW.min(self.settings.cooldown)
     }
 
     /// When a failing receiver is tried again.
@@ -437,6 +465,15 @@ impl Schedule {
         let refused = matches!(error.kind, AvailabilityErrorKind::Unauthorized | AvailabilityErrorKind::NotFound);
         let pause = if refused { slowest } else { doubled };
         pause.max(error.retry_after.unwrap_or(Duration::ZERO))
+    }
+}
+
+/// Lets the cooldowns that end at about the same time end together: the receivers of one push get the next one together.
+fn align<'a>(cooldowns: impl Iterator<Item = &'a mut Duration>) {
+    let mut cooldowns: Vec<_> = cooldowns.collect();
+    let last = cooldowns.iter().map(|until| **until).max().unwrap_or_default();
+    for until in cooldowns.iter_mut().filter(|until| ***until + SLOW >= last) {
+        **until = last;
     }
 }
 

@@ -209,7 +209,7 @@ impl Ledger {
     }
 
     /// Takes over what came of a push. One that is not out (any more) changes nothing.
-    pub(crate) fn settle(&mut self, store: &dyn Store, settle: &Settle) -> Result<(), StoreError> {
+    pub(crate) fn settle(&mut self, store: &dyn Store, settle: &Settle, now: Timestamp) -> Result<(), StoreError> {
         let id = &settle.delivery.receiver;
         let batch_id = settle.delivery.batch_id;
         let Some(account) = self.accounts.get_mut(id) else { return Ok(()) };
@@ -225,9 +225,7 @@ impl Ledger {
             Settlement::Ack => account.map.ack(batch_id),
             Settlement::Release(reached) => account.map.release(batch_id, reached),
         };
-        if !settle.cools {
-            account.record.cooldown_until = None;
-        }
+        account.record.cooldown_until = settle.cooldown.map(|cooldown| now + cooldown);
         let mut writes = account.writes(id, keys);
         writes.push(Write::Receiver(id.clone(), account.record.clone()));
         writes.push(Write::Delivery(settle.delivery.clone()));

@@ -194,8 +194,9 @@ impl Handler<Settle> for PendingActor {
     type Result = AtomicResponse<Self, Result<Demands, ControlError>>;
 
     fn handle(&mut self, message: Settle, _: &mut Self::Context) -> Self::Result {
+        let now = self.shared.clock.now().wall;
         let delivery = message.delivery.clone();
-        let settled = self.transact(move |store, ledger| ledger.settle(store, &message));
+        let settled = self.transact(move |store, ledger| ledger.settle(store, &message, now));
         AtomicResponse::new(Box::pin(settled.map(move |done, actor, _| {
             done.map(|()| {
                 actor.shared.emit(Event::Pushed {

@@ -28,7 +28,7 @@ pub(super) struct Judged {
     pub(super) outcome: Outcome,
     pub(super) settlement: Settlement,
     pub(super) delivered: Delivered,
-    /// Whether the cooldown that began with the push goes on.
+    /// Whether there is a cooldown now.
     pub(super) cools: bool,
     pub(super) detail: String,
 }

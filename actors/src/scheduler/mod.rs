@@ -196,7 +196,8 @@ impl SchedulerActor {
             Room::Unknown { .. } | Room::Unasked => None,
         };
         let availability = AvailabilityNote { available, min_available: settings.min_available };
-        let message = Lease { receivers: receivers.clone(), reason, availability, cooldown: settings.cooldown };
+        let message =
+            Lease { receivers: receivers.clone(), reason, availability, cooldown: desk.schedule.longest_cooldown() };
         let supervisor = self.supervisor.clone();
         let lease = async move { supervisor.send(message).await };
         context.spawn(wrap_future(lease).map(move |leased, actor: &mut Self, context| {
@@ -271,10 +272,11 @@ impl SchedulerActor {
     fn settle(&mut self, attempt: Attempt, context: &mut Context<Self>) {
         failpoint!("scheduler.settle");
         let now = self.now();
+        let Some(desk) = &self.desk else { return };
         let judged = attempt.judge();
         let message = Settle {
             settlement: judged.settlement,
-            cools: judged.cools,
+            cooldown: judged.cools.then(|| desk.schedule.cooldown_left(&attempt.receiver, now.mono)),
             delivery: Delivery {
                 at: now.wall,
                 receiver: attempt.receiver.clone(),

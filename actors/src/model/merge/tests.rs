@@ -297,8 +297,7 @@ mod stored {
         assert_eq!(serde_json::to_string(again.entries()).expect("JSON"), entries);
         assert_eq!(serde_json::to_string(&again.lease_state()).expect("JSON"), lease);
         // As they were read; serde_json only adds the sign of an exponent.
-        for number in ["123456789012345678901234567890", "1.10", "1e+400", "-1e-400", ":-0}", "[18446744073709551616]"]
-        {
+        for number in ["123456789012345678901234567890", "1.10", "1e+400", "-1e-400", ":-0", "[18446744073709551616]"] {
             assert!(entries.contains(number), "{number} in {entries}");
         }
     }

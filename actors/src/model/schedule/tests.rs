@@ -43,17 +43,32 @@ fn nothing_is_pushed_below_the_minimum_and_everything_ready_at_it() {
 }
 
 #[test]
-fn a_cooldown_counts_from_the_beginning_of_the_push() {
+fn a_cooldown_counts_from_the_end_of_a_push_but_at_most_2_seconds_after_its_beginning() {
     let mut schedule = schedule(&[("a", demand(1, 1))]);
     poll(&mut schedule, 2, 0);
     schedule.push_started(&id("a"), secs(0));
     assert_eq!(schedule.standing(at(1)).phase, Phase::Pushing);
     schedule.demand(&[(id("a"), demand(1, 2))].into());
     schedule.push_ended(&id("a"), Delivered::Yes, secs(14), 0.0);
-    assert_eq!(schedule.next_poll(secs(14)), Some(secs(60)));
-    assert_eq!(schedule.standing(at(14)).reason, "cooling down until 1970-01-01T00:01:00.000Z; 1 change pending");
-    assert_eq!(poll(&mut schedule, 9, 59), []);
-    assert_eq!(poll(&mut schedule, 9, 60), [id("a")]);
+    assert_eq!(schedule.next_poll(secs(14)), Some(secs(60)), "for the status");
+    assert_eq!(schedule.standing(at(14)).reason, "cooling down until 1970-01-01T00:01:02.000Z; 1 change pending");
+    assert_eq!(poll(&mut schedule, 9, 61), []);
+    assert_eq!(poll(&mut schedule, 9, 62), [id("a")]);
+}
+
+#[test]
+fn the_receivers_of_one_push_stay_in_step() {
+    let mut schedule = schedule(&[("a", demand(1, 1)), ("b", demand(1, 1)), ("slow", demand(1, 1))]);
+    for receiver in poll(&mut schedule, 2, 10) {
+        schedule.push_started(&receiver, secs(10));
+    }
+    let demands = ["a", "b", "slow"].map(|name| (id(name), demand(1, 2)));
+    schedule.demand(&demands.into());
+    schedule.push_ended(&id("a"), Delivered::Yes, secs(10), 0.0);
+    schedule.push_ended(&id("b"), Delivered::Yes, secs(11), 0.0);
+    schedule.push_ended(&id("slow"), Delivered::Yes, secs(30), 0.0);
+    assert_eq!(poll(&mut schedule, 9, 71), []);
+    assert_eq!(poll(&mut schedule, 9, 72).len(), 3);
 }
 
 #[test]
@@ -62,7 +77,8 @@ fn a_restored_cooldown_is_never_longer_than_the_configured_one() {
     schedule.restore(false, [(id("a"), Timestamp::EPOCH + secs(10_000))], at(0));
     assert_eq!(schedule.next_poll(secs(0)), Some(secs(0)), "the first poll is for the status");
     assert_eq!(poll(&mut schedule, 9, 0), []);
-    assert_eq!(schedule.next_poll(secs(0)), Some(secs(60)));
+    assert_eq!(poll(&mut schedule, 9, 61), []);
+    assert_eq!(poll(&mut schedule, 9, 62), [id("a")], "at most 2 s more, for a push that was slow");
 }
 
 #[test]
