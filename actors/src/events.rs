@@ -19,6 +19,7 @@ use crate::{
         time::Timestamp,
     },
     store::Outcome,
+    totals::Counters,
 };
 
 /// How many events a subscriber may lag behind before it misses the oldest.
@@ -122,6 +123,11 @@ pub enum Event {
     },
     /// Another configuration is in force.
     Reloaded,
+    /// Another configuration was refused: the one before stays in force.
+    ReloadRefused {
+        /// What is wrong with it.
+        message: String,
+    },
 }
 
 /// What a change means for what is pending.
@@ -142,14 +148,17 @@ pub(crate) struct EventBus {
     /// `None` when the dispatcher has ended.
     sender: Arc<RwLock<Option<broadcast::Sender<Arc<EventRecord>>>>>,
     last_id: Arc<AtomicU64>,
+    counters: Arc<Counters>,
 }
 
 impl EventBus {
-    pub(crate) fn new() -> Self {
-        Self { sender: Arc::new(RwLock::new(Some(broadcast::Sender::new(BACKLOG)))), last_id: Arc::default() }
+    pub(crate) fn new(counters: Arc<Counters>) -> Self {
+        let sender = Arc::new(RwLock::new(Some(broadcast::Sender::new(BACKLOG))));
+        Self { sender, last_id: Arc::default(), counters }
     }
 
     pub(crate) fn emit(&self, at: Timestamp, event: Event) {
+        self.counters.event(&event);
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(sender) = &*self.sender.read().unwrap_or_else(PoisonError::into_inner) {
             // An error only says that nobody listens.

@@ -16,7 +16,7 @@ use futures_util::{
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    events::EventRecord,
+    events::{Event, EventRecord},
     messages::{
         ControlError, EventMessage, Flush, FlushReport, Pause, Ping, PollNow, Reload, Resume, Shutdown, Subscribe,
     },
@@ -26,6 +26,7 @@ use crate::{
     store::{Delivery, StoreError},
     supervision::Panic,
     supervisor::SupervisorActor,
+    totals::Totals,
 };
 
 /// How much longer than its grace a shutdown waits for an arbiter that somebody blocks.
@@ -197,6 +198,17 @@ impl Handle {
     /// If the dispatcher has ended.
     pub async fn subscribe_actor(&self, recipient: Recipient<EventMessage>) -> Result<(), ControlError> {
         flat(self.supervisor.send(Subscribe(recipient)).await)
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.shared.counters.totals()
+    }
+
+    /// Tells every listener that the host has a new configuration of which it could make no setup.
+    pub fn reload_refused(&self, message: impl Into<String>) {
+        self.shared.emit(Event::ReloadRefused { message: message.into() });
     }
 
     /// The supervisor, for those who prefer to send messages.

@@ -148,6 +148,7 @@ pub mod status;
 pub mod store;
 pub mod supervision;
 mod supervisor;
+pub mod totals;
 mod watcher;
 
 pub use dispatcher::{Builder, Dispatcher, StartError};

@@ -15,6 +15,7 @@ use crate::{
     status::Board,
     store::{Store, StoreError},
     supervision::RestartPolicy,
+    totals::{Counters, TimedStore},
 };
 
 /// What the actors share. Nothing here is ever locked for longer than a copy takes.
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) events: EventBus,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) board: Board,
     pub(crate) restarts: RestartPolicy,
     setup: RwLock<Arc<Setup>>,
@@ -34,10 +36,12 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(setup: Setup, store: Arc<dyn Store>, clock: Arc<dyn Clock>, restarts: RestartPolicy) -> Self {
+        let counters = Arc::<Counters>::default();
         Self {
+            store: Arc::new(TimedStore { store, clock: Arc::clone(&clock), counters: Arc::clone(&counters) }),
             clock,
-            store,
-            events: EventBus::new(),
+            events: EventBus::new(Arc::clone(&counters)),
+            counters,
             board: Board::default(),
             restarts,
             setup: RwLock::new(Arc::new(setup)),

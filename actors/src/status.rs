@@ -80,6 +80,8 @@ pub struct WatcherStatus {
     pub projections: usize,
     /// When the last poll ended.
     pub last_poll_at: Option<Timestamp>,
+    /// How long the last sweep took, in milliseconds: from its first poll until none was running.
+    pub last_sweep_ms: Option<u64>,
     /// When the next poll is due.
     pub next_poll_at: Option<Timestamp>,
     /// How many polls have ended since the start.
@@ -108,6 +110,8 @@ pub struct Trouble {
 pub struct SchedulerStatus {
     /// The phase; `None` before the scheduler has started.
     pub state: Option<Phase>,
+    /// Since when it is in this phase.
+    pub since: Option<Timestamp>,
     /// Why nothing is sent now, or what is happening.
     pub reason: String,
     /// When the availability is polled next.
@@ -116,6 +120,12 @@ pub struct SchedulerStatus {
     pub available: Option<u64>,
     /// How many are needed.
     pub min_available: u64,
+    /// Since when there is room, or is none, or nothing is known.
+    pub room_since: Option<Timestamp>,
+    /// Whether there was enough room at the last poll.
+    pub has_room: bool,
+    /// The class of the error that keeps the availability unknown.
+    pub error_kind: Option<&'static str>,
     /// Why the availability is unknown.
     pub error: Option<String>,
     /// Each receiver's part in it.
@@ -136,6 +146,8 @@ pub struct LaneStatus {
     pub last: Option<LastDelivery>,
     /// How many pushes failed since the last success.
     pub failures: u32,
+    /// When the first of them ended.
+    pub failing_since: Option<Timestamp>,
 }
 
 /// The last push to a receiver.
@@ -158,10 +170,14 @@ pub struct ReceiverStatus {
     pub receiver: ReceiverId,
     /// How many projections it does not know the latest value of.
     pub pending: usize,
+    /// When the oldest of their changes was observed.
+    pub oldest_pending_at: Option<Timestamp>,
     /// The last push.
     pub last_delivery: Option<LastDelivery>,
     /// How many pushes failed since the last success.
     pub failures: u32,
+    /// When the first of them ended.
+    pub failing_since: Option<Timestamp>,
     /// Whether a push is under way.
     pub in_flight: bool,
     /// Until when it is left alone after a push.
@@ -219,13 +235,15 @@ impl Board {
             .ledger
             .get()
             .counts()
-            .map(|(receiver, pending)| {
+            .map(|(receiver, pending, oldest_pending_at)| {
                 let lane = scheduler.lanes.get(receiver).cloned().unwrap_or_default();
                 ReceiverStatus {
                     receiver: receiver.clone(),
                     pending,
+                    oldest_pending_at,
                     last_delivery: lane.last,
                     failures: lane.failures,
+                    failing_since: lane.failing_since,
                     in_flight: lane.in_flight,
                     cooling_until: lane.cooling_until,
                     next_retry_at: lane.next_retry_at,

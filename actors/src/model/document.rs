@@ -29,7 +29,7 @@ pub struct AvailabilityNote {
 }
 
 /// How a projection differs from what the receiver knew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ChangeKind {
     /// It had a value and has another one now.

@@ -76,9 +76,12 @@ impl Ledger {
         self.accounts.iter().map(|(id, account)| (id.clone(), demand(&account.map))).collect()
     }
 
-    /// How many projections each receiver does not know the latest value of.
-    pub(crate) fn counts(&self) -> impl Iterator<Item = (&ReceiverId, usize)> {
-        self.accounts.iter().map(|(id, account)| (id, account.map.entries().len()))
+    /// How many projections each receiver does not know the latest value of, and since when the oldest of them waits.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&ReceiverId, usize, Option<Timestamp>)> {
+        self.accounts.iter().map(|(id, account)| {
+            let entries = account.map.entries();
+            (id, entries.len(), entries.values().map(|entry| entry.change.first_changed_at).min())
+        })
     }
 
     /// What each receiver has still to be told.
