@@ -86,7 +86,7 @@ fn every_key_of_the_file_reaches_the_configuration() {
     let [_, status] = config.ograph.projections.as_slice() else { panic!("two projections") };
     assert_eq!((status.key.as_str(), status.name.as_str()), ("status", "task_status"));
     assert_eq!(status.query(), "?open=true&q=a%20b&task_id=12345678901234567890");
-    assert_eq!(status.view(), "at  without /updated_at");
+    assert_eq!(status.view(), r#"at "" without "/updated_at""#);
     assert_eq!((config.ograph.timeout, config.ograph.concurrency), (millis(1000), 4));
     assert_eq!(config.ograph.max_body_bytes, 1024);
     let Proxy::Through(proxy) = config.ograph.proxy else { panic!("a proxy") };
