@@ -2,10 +2,12 @@
 //!
 //! It listens on a free port of the loopback, asks itself once, and ends.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::{error::Error, time::Duration};
 
 use actix_web::{App, HttpResponse, HttpServer, web};
-use ograph_dispatcher_actors::{Dispatcher, Handle};
+use ograph_dispatcher_actors::{Dispatcher, Handle, model::availability::Free};
 
 mod common;
 
@@ -26,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let dispatcher = Dispatcher::builder()
         .watch("tasks".parse()?)
         .source(common::counter())
-        .availability(common::always_free)
+        .availability(|| Free::Room(true))
         .receiver(inbox.receiver("agent"))
         .start()?;
 

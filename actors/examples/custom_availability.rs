@@ -1,5 +1,7 @@
 //! An availability of one's own: the semaphore with which the host limits its own work.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::{error::Error, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture};

@@ -1,12 +1,14 @@
 //! A receiver of one's own: an actor of the host, told by a message.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::{error::Error, time::Duration};
 
 use actix::{Actor, Addr, Context, Handler, MailboxError, Message};
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use ograph_dispatcher_actors::{
     Dispatcher,
-    model::{document::Document, receiver::ReceiverId},
+    model::{availability::Free, document::Document, receiver::ReceiverId},
     receivers::{DeliveryError, Reached, Receipt, Receiver},
     store::Outcome,
 };
@@ -79,7 +81,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let dispatcher = Dispatcher::builder()
         .watch("orders".parse()?)
         .source(common::counter())
-        .availability(common::always_free)
+        .availability(|| Free::Room(true))
         .receiver(move || ToWorker { id: ReceiverId::new("worker"), worker: worker.clone() })
         .start()?;
     // Only a flush pushes now.

@@ -1,11 +1,19 @@
 //! A source of one's own: a folder in which every projection is a JSON file.
 
-use std::{error::Error, io, path::PathBuf, time::Duration};
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use ograph_dispatcher_actors::{
     Dispatcher,
     model::{
+        availability::Free,
         key::Projection,
         value::{self, body_hash},
     },
@@ -18,8 +26,8 @@ mod common;
 struct Folder(PathBuf);
 
 impl Folder {
-    fn read(file: PathBuf, known: &Validators) -> Result<Observation, SourceError> {
-        let bytes = match std::fs::read(&file) {
+    fn read(file: &Path, known: &Validators) -> Result<Observation, SourceError> {
+        let bytes = match std::fs::read(file) {
             Ok(bytes) => bytes,
             // The file is not there, and nothing else went wrong: the projection has no value.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Observation::Absent),
@@ -53,7 +61,7 @@ impl Source for Folder {
             let file = self.0.join(format!("{}.json", projection.name));
             let known = known.clone();
             // Files block, and a source must not block its thread.
-            let read = actix_rt::task::spawn_blocking(move || Self::read(file, &known)).await;
+            let read = actix_rt::task::spawn_blocking(move || Self::read(&file, &known)).await;
             read.unwrap_or_else(|_| Err(SourceError::new(SourceErrorKind::Internal, "reading was broken off")))
         }
         .boxed_local()
@@ -71,7 +79,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let dispatcher = Dispatcher::builder()
         .watch("stock".parse()?)
         .source(move || Folder(path.clone()))
-        .availability(common::always_free)
+        .availability(|| Free::Room(true))
         .receiver(inbox.receiver("shop"))
         .start()?;
     dispatcher.poll().await?;

@@ -1,9 +1,11 @@
 //! Several dispatchers in one process, each on a thread of its own, under a `main` that has no runtime at all.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::{error::Error, sync::mpsc, thread, time::Duration};
 
 use futures_util::StreamExt as _;
-use ograph_dispatcher_actors::{Dispatcher, Handle, Settings, events::Event};
+use ograph_dispatcher_actors::{Dispatcher, Handle, Settings, events::Event, model::availability::Free};
 
 mod common;
 
@@ -14,7 +16,7 @@ fn start(project: &str, inbox: &common::Inbox) -> Result<Handle, Box<dyn Error>>
     let dispatcher = Dispatcher::builder()
         .settings(settings)
         .source(common::counter())
-        .availability(common::always_free)
+        .availability(|| Free::Room(true))
         .receiver(inbox.receiver(project));
     Ok(dispatcher.start_on_own_arbiter()?)
 }

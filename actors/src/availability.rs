@@ -18,6 +18,13 @@ pub trait Availability: 'static {
     fn free(&self) -> LocalBoxFuture<'_, Result<Free, AvailabilityError>>;
 }
 
+/// Room that never changes, for hosts that have no limit: `Free::Room(true)`, or so many slots.
+impl Availability for Free {
+    fn free(&self) -> LocalBoxFuture<'_, Result<Free, AvailabilityError>> {
+        Box::pin(std::future::ready(Ok(*self)))
+    }
+}
+
 /// Why the availability is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

@@ -9,8 +9,10 @@ use std::{
 
 use serde::Serialize;
 
+pub use crate::model::schedule::Phase;
+
 use crate::{
-    model::{document::Change, key::ProjectionKey, receiver::ReceiverId, schedule::Phase, time::Timestamp},
+    model::{document::Change, key::ProjectionKey, receiver::ReceiverId, time::Timestamp},
     pending::Ledger,
     store::Outcome,
 };

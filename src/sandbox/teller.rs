@@ -10,7 +10,8 @@ use std::{
 use ograph_dispatcher_actors::{
     clock::Clock,
     events::{Event, EventRecord, PendingEffect},
-    model::{document::ChangeKind, schedule::Phase},
+    model::document::ChangeKind,
+    status::Phase,
     store::Outcome,
 };
 

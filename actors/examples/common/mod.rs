@@ -1,6 +1,5 @@
-//! Parts that several examples use: a source that counts, room that never ends, and an inbox.
-#![expect(clippy::allow_attributes, reason = "no example uses all of it, and one uses all but nothing")]
-#![allow(dead_code)]
+//! Parts that several examples use: a source that counts, and an inbox.
+#![allow(dead_code, reason = "no example uses all of it")]
 
 use std::sync::{
     Arc, Mutex,
@@ -9,8 +8,7 @@ use std::sync::{
 
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use ograph_dispatcher_actors::{
-    availability::{Availability, AvailabilityError},
-    model::{availability::Free, document::Document, key::Projection, receiver::ReceiverId},
+    model::{document::Document, key::Projection, receiver::ReceiverId},
     receivers::{DeliveryError, Receipt, Receiver},
     source::{Observation, Source, SourceError, Validators},
 };
@@ -31,19 +29,6 @@ impl Source for Counter {
     ) -> LocalBoxFuture<'a, Result<Observation, SourceError>> {
         let value = self.0.fetch_add(1, Ordering::Relaxed).into();
         async move { Ok(Observation::Present { value, validators: Validators::default() }) }.boxed_local()
-    }
-}
-
-/// Makes an availability that always has room.
-pub(crate) fn always_free() -> AlwaysFree {
-    AlwaysFree
-}
-
-pub(crate) struct AlwaysFree;
-
-impl Availability for AlwaysFree {
-    fn free(&self) -> LocalBoxFuture<'_, Result<Free, AvailabilityError>> {
-        async { Ok(Free::Slots(8)) }.boxed_local()
     }
 }
 

@@ -151,6 +151,12 @@ impl<'a> Request<'a> {
     }
 }
 
+impl Default for HttpClient {
+    fn default() -> Self {
+        Self::new(&HttpOptions::default())
+    }
+}
+
 impl HttpClient {
     /// A client. Nothing is opened or loaded before the first request.
     #[must_use]

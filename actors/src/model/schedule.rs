@@ -222,12 +222,6 @@ impl Schedule {
         self.paused = paused;
     }
 
-    /// Whether pushing is paused.
-    #[must_use]
-    pub fn is_paused(&self) -> bool {
-        self.paused
-    }
-
     /// What is known of the free slots.
     #[must_use]
     pub fn room(&self) -> &Room {

@@ -18,4 +18,5 @@ pub(crate) use guard::{Judge, start};
 pub(crate) use panics::CatchPanic;
 pub use panics::Panic;
 pub(crate) use policy::Intensity;
-pub use policy::{RestartPolicy, Verdict};
+pub use policy::RestartPolicy;
+pub(crate) use policy::Verdict;

@@ -29,7 +29,7 @@ impl Default for RestartPolicy {
 
 /// What to do with an actor that panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Restart it after this delay.
     Restart(Duration),
     /// Give up: something is wrong that a restart does not mend.

@@ -8,11 +8,11 @@ use ograph_dispatcher_actors::{
     model::{
         availability::Free,
         document::{ChangeKind, Reason},
-        schedule::Phase,
     },
     receivers::{DeliveryErrorKind, Reached},
     settings::FirstSeen,
     source::{SourceError, SourceErrorKind},
+    status::Phase,
     store::{MemoryStore, Outcome, Store as _},
 };
 use serde_json::json;

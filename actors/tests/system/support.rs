@@ -41,7 +41,8 @@ pub(crate) struct State {
     pub(crate) room_polls: Vec<f64>,
     /// What was delivered, or attempted.
     pub(crate) attempts: Vec<Attempt>,
-    polling: HashMap<String, usize>,
+    /// How many polls of each projection are running.
+    pub(crate) polling: HashMap<String, usize>,
 }
 
 /// How a projection answers.
@@ -146,11 +147,6 @@ impl World {
     /// A dispatcher whose clock is this world's.
     pub(crate) fn dispatcher(&self, setup: Setup, store: impl Store) -> Dispatcher {
         Dispatcher::new(setup, store).clock(WorldClock(self.clone()))
-    }
-
-    /// How many polls are running.
-    pub(crate) fn polling(&self) -> usize {
-        self.state().polling.values().sum()
     }
 }
 
