@@ -35,12 +35,16 @@ pub(crate) enum AssembleError {
     },
 }
 
-/// The setup that `config` describes.
-pub(crate) fn setup(
-    config: &Config,
-    environment: &Environment,
-    clock: &Arc<dyn Clock>,
-) -> Result<Setup, AssembleError> {
+/// How servers are reached.
+pub(crate) struct Ways {
+    /// OGraph.
+    pub(crate) remote: HttpOptions,
+    /// OpenClaw and the receivers.
+    pub(crate) nearby: HttpOptions,
+}
+
+/// The ways that `config` and the proxies of the environment describe.
+pub(crate) fn ways(config: &Config, environment: &Environment) -> Result<Ways, AssembleError> {
     let of_environment = ProxyRules::from_vars(|name| environment.variable(name).ok().flatten().map(str::to_owned))?;
     let roots = Roots::default();
     let remote = HttpOptions {
@@ -61,6 +65,16 @@ pub(crate) fn setup(
         keep_alive: keep_alive(config.intervals.scheduler_idle),
         ..HttpOptions::default()
     };
+    Ok(Ways { remote, nearby })
+}
+
+/// The setup that `config` describes.
+pub(crate) fn setup(
+    config: &Config,
+    environment: &Environment,
+    clock: &Arc<dyn Clock>,
+) -> Result<Setup, AssembleError> {
+    let Ways { remote, nearby } = ways(config, environment)?;
     let source = OGraphOptions {
         endpoint: config.ograph.endpoint.expose().clone(),
         token: config.ograph.token.clone(),

@@ -8,6 +8,7 @@
 //! - `logging`: where log lines go, as text or JSON
 //! - `sandbox`: the whole job on this machine alone
 //! - `signals`: what the system tells the daemon
+//! - `systemd`: what the daemon tells systemd
 
 mod assemble;
 pub mod cli;
@@ -16,3 +17,4 @@ mod logging;
 pub mod run;
 mod sandbox;
 mod signals;
+mod systemd;

@@ -20,6 +20,7 @@ use crate::{
     config::{Config, Loaded, Loader},
     logging,
     signals::{Signal, Signals},
+    systemd::Manager,
 };
 
 /// How long deliveries under way may take at a graceful stop.
@@ -49,7 +50,8 @@ pub fn run(loader: &Loader, loaded: &Loaded) -> Result<(), Box<dyn Error>> {
     System::new().block_on(async {
         let signals = Signals::listen()?;
         let handle = Dispatcher::new(setup, store).clock(Arc::clone(&clock)).start()?;
-        serve(&handle, signals, |handle| reload(loader, &clock, handle)).await
+        let manager = Manager::of(&loader.environment);
+        serve(&handle, signals, &manager, |handle| reload(loader, &clock, handle)).await
     })
 }
 
@@ -63,13 +65,20 @@ fn announce(config: &Config) {
 }
 
 /// Follows the signals until the dispatcher ends.
-async fn serve<F>(handle: &Handle, mut signals: Signals, reload: impl Fn(Handle) -> F) -> Result<(), Box<dyn Error>>
+async fn serve<F>(
+    handle: &Handle,
+    mut signals: Signals,
+    manager: &Manager,
+    reload: impl Fn(Handle) -> F,
+) -> Result<(), Box<dyn Error>>
 where
     F: Future<Output = ()>,
 {
     let mut ended = Box::pin(handle.ended());
     // What was asked for and is not done yet. Nobody waits for it, so nothing is held up by it.
     let mut tasks = FuturesUnordered::new();
+    tasks.push(manager.clone().attend(handle.clone()).boxed_local());
+    manager.ready().await;
     loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
@@ -82,9 +91,10 @@ where
                 let handle = handle.clone();
                 tasks.push(async move { report_flush(handle.flush().await) }.boxed_local());
             }
-            Signal::Reload => tasks.push(reload(handle.clone()).boxed_local()),
+            Signal::Reload => tasks.push(manager.during_reload(reload(handle.clone())).boxed_local()),
         }
     }
+    manager.stopping().await;
     log::info!("stopping; deliveries under way may take {} s more, a second signal stops at once", GRACE.as_secs());
     let shutdown = Box::pin(handle.shutdown(GRACE));
     let again = Box::pin(async { while signals.next().await != Signal::Stop {} });

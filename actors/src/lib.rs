@@ -7,6 +7,8 @@ pub mod events;
 mod failpoint;
 mod handle;
 pub mod http;
+pub mod http_json;
+mod json_poll;
 pub mod messages;
 pub mod model;
 pub mod ograph;

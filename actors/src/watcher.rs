@@ -200,7 +200,10 @@ impl WatcherActor {
         let now = self.shared.clock.now();
         let Some(sweep) = &mut self.sweep else { return };
         let wakeup = sweep.plan.next_wakeup();
-        self.shared.board.watcher.set(sweep.status(now));
+        // Once a sweep, not once a poll.
+        if sweep.polling == 0 || !sweep.gathering {
+            self.shared.board.watcher.set(sweep.status(now));
+        }
         let Some(wakeup) = wakeup else { return };
         // Timers are never cancelled: one that fires early finds nothing due and sets the next.
         if sweep.armed.is_none_or(|armed| wakeup < armed) {

@@ -32,7 +32,7 @@ use ograph_dispatcher_actors::{
 pub use self::{
     environment::{Environment, NotUtf8},
     flags::Flags,
-    load::{LoadError, Loaded, Loader},
+    load::{LoadError, Loaded, Loader, StateDir},
     problem::{Place, Problem, Problems},
     show::{Origin, Setting},
     source::Location,

@@ -33,8 +33,7 @@ fn start_apart(world: &World, receivers: &[&str]) -> Handle {
 async fn a_change_arrives(world: &World, handle: &Handle, value: i32) {
     handle.poll().await.expect("polled");
     world.set("tasks", json!(value));
-    let report = handle.flush().await.expect("flushed");
-    assert_eq!((report.delivered, report.batches.len()), (1, 1));
+    handle.flush().await.expect("flushed");
     let told = world.told("a");
     assert_eq!(*told.last().expect("told").1.changes[0].new, json!(value));
 }

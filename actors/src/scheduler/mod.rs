@@ -5,6 +5,9 @@
 //! 2. Each receiver gets its document in a task of its own.
 //! 3. What came of it is settled, which is durable; only then does the next push to that receiver begin.
 
+mod attempt;
+mod desk;
+
 use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{
@@ -12,25 +15,28 @@ use actix::{
 };
 use tokio::sync::oneshot;
 
+use self::{
+    attempt::{Attempt, Judged, log_delivery},
+    desk::{Answer, Desk, Last, LastDeliveries, PendingFlush},
+};
 use crate::{
-    availability::{Availability, AvailabilityError, AvailabilityErrorKind},
+    availability::{AvailabilityError, AvailabilityErrorKind},
     clock::Now,
     events::Event,
     failpoint::failpoint,
     messages::{
         ControlError, DemandChanged, Demands, Drain, FlushNow, FlushReport, FlushedBatch, Lease, Leased, Ping,
-        Reconfigure, Reopen, Reopened, SetPaused, Settle, Settlement,
+        Reconfigure, Reopen, Reopened, SetPaused, Settle,
     },
     model::{
         availability::Free,
-        document::{AvailabilityNote, Document, Reason},
+        document::{AvailabilityNote, Reason},
         receiver::{Reached, ReceiverId},
-        schedule::{Delivered, FlushTargets, Phase, Room, Schedule, Standing, counted},
-        time::Timestamp,
+        schedule::{FlushTargets, Phase, Room, Schedule},
     },
-    receivers::{DeliveryError, DeliveryErrorKind, Guarantee, Receipt, Receiver},
+    receivers::{DeliveryError, DeliveryErrorKind, Guarantee, Receiver},
     shared::Shared,
-    status::{LaneStatus, LastDelivery, SchedulerStatus},
+    status::LastDelivery,
     store::{Delivery, Outcome},
     supervision::CatchPanic,
     supervisor::SupervisorActor,
@@ -46,70 +52,13 @@ pub(crate) struct SchedulerActor {
     desk: Option<Desk>,
     /// Kept over a reload.
     last: LastDeliveries,
-}
-
-/// Everything that one incarnation of the scheduler knows.
-struct Desk {
-    schedule: Schedule,
-    availability: Rc<dyn Availability>,
-    receivers: BTreeMap<ReceiverId, Rc<dyn Receiver>>,
-    /// The earliest timer that is set.
-    armed: Option<Duration>,
-    flushes: Vec<PendingFlush>,
-    standing: Option<Standing>,
-    /// Since when it is in this phase.
-    since: Option<Timestamp>,
-    last: LastDeliveries,
-    /// Whether the last poll found too little room for what is pending.
-    held: bool,
-    /// The newest word on what is pending.
-    revision: u64,
-    /// Flushes that want to know first whether there is room.
-    asking: Vec<Answer>,
-    /// No further push begins…
-    draining: bool,
-    /// …and these want to know when the last one has ended.
-    drained: Vec<oneshot::Sender<()>>,
-    /// Another setup is in force; it is taken over when nothing is under way.
-    outdated: bool,
-}
-
-/// The last push to each receiver.
-type LastDeliveries = BTreeMap<ReceiverId, Last>;
-
-/// The last push to a receiver, and how many failed since the last success.
-struct Last {
-    delivery: LastDelivery,
-    failures: u32,
-    /// When the first of them ended.
-    failing_since: Option<Timestamp>,
-}
-
-/// Where the report of a flush goes.
-type Answer = oneshot::Sender<Result<FlushReport, ControlError>>;
-
-/// A flush that waits for its pushes.
-struct PendingFlush {
-    /// Receivers that were being served when it came: pushed to as soon as that has ended.
-    later: Vec<ReceiverId>,
-    /// Receivers that it is pushing to.
-    now: Vec<ReceiverId>,
-    report: FlushReport,
-    answer: Answer,
-}
-
-/// One attempt, as it ended.
-struct Attempt {
-    receiver: ReceiverId,
-    document: Arc<Document>,
-    result: Result<Receipt, DeliveryError>,
-    best_effort: bool,
-    took: Duration,
+    /// What was said about pausing before there was a desk.
+    paused: Option<bool>,
 }
 
 impl SchedulerActor {
     pub(crate) fn new(shared: Arc<Shared>, supervisor: Addr<SupervisorActor>) -> Self {
-        Self { shared, supervisor, desk: None, last: LastDeliveries::new() }
+        Self { shared, supervisor, desk: None, last: LastDeliveries::new(), paused: None }
     }
 
     fn now(&self) -> Now {
@@ -144,7 +93,7 @@ impl SchedulerActor {
             })
             .collect();
         let mut schedule = Schedule::new(setup.settings.schedule, receivers.keys().cloned());
-        schedule.restore(reopened.paused, reopened.cooldowns, now);
+        schedule.restore(self.paused.take().unwrap_or(reopened.paused), reopened.cooldowns, now);
         schedule.demand(&reopened.demands.by_receiver);
         self.desk = Some(Desk {
             schedule,
@@ -459,88 +408,6 @@ impl SchedulerActor {
     }
 }
 
-impl Desk {
-    /// Takes over what is pending, unless something newer is known already.
-    fn take_demands(&mut self, demands: &Demands) {
-        if demands.revision > self.revision {
-            self.revision = demands.revision;
-            self.schedule.demand(&demands.by_receiver);
-        }
-    }
-
-    fn status(&self, standing: Standing, now: Now) -> SchedulerStatus {
-        let wall = |mono: Duration| now.wall + mono.saturating_sub(now.mono);
-        let min_available = self.schedule.settings().min_available;
-        let (available, error) = match self.schedule.room() {
-            Room::Unasked => (None, None),
-            Room::Known { free, .. } => (Some(free.slots(min_available)), None),
-            Room::Unknown { error, .. } => (None, Some(error)),
-        };
-        let lanes = self.receivers.keys().map(|id| {
-            let last = self.last.get(id);
-            let lane = LaneStatus {
-                cooling_until: self.schedule.cooling_until(id, now.mono).map(wall),
-                next_retry_at: self.schedule.next_retry(id).map(wall),
-                in_flight: self.schedule.is_in_flight(id),
-                last: last.map(|last| last.delivery.clone()),
-                failures: last.map_or(0, |last| last.failures),
-                failing_since: last.and_then(|last| last.failing_since),
-            };
-            (id.clone(), lane)
-        });
-        SchedulerStatus {
-            state: Some(standing.phase),
-            since: self.since,
-            reason: standing.reason,
-            next_poll_at: self.schedule.next_poll(now.mono).map(wall),
-            available,
-            min_available,
-            room_since: self.schedule.room_since(),
-            has_room: self.schedule.has_room(),
-            error_kind: error.map(|error| error.kind.label()),
-            error: error.map(ToString::to_string),
-            lanes: lanes.collect(),
-        }
-    }
-}
-
-/// What an attempt means.
-struct Judged {
-    outcome: Outcome,
-    settlement: Settlement,
-    delivered: Delivered,
-    /// Whether the cooldown that began with the push goes on.
-    cools: bool,
-    detail: String,
-}
-
-impl Attempt {
-    fn judge(&self) -> Judged {
-        let error = match &self.result {
-            Ok(receipt) => {
-                return Judged {
-                    outcome: Outcome::Delivered,
-                    settlement: Settlement::Ack,
-                    delivered: Delivered::Yes,
-                    cools: true,
-                    detail: receipt.detail.clone(),
-                };
-            }
-            Err(error) => error,
-        };
-        let maybe = error.reached == Reached::Maybe;
-        let release = Settlement::Release(error.reached);
-        let (outcome, settlement, delivered, cools) = match error.kind {
-            DeliveryErrorKind::Skipped => (Outcome::Skipped, Settlement::Ack, Delivered::Skipped, false),
-            // Best effort: the attempt was all that was promised.
-            _ if self.best_effort => (Outcome::Failed, Settlement::Ack, Delivered::Yes, true),
-            DeliveryErrorKind::Retry { after } => (Outcome::Failed, release, Delivered::Failed { after, maybe }, maybe),
-            DeliveryErrorKind::Permanent => (Outcome::Refused, release, Delivered::Refused, false),
-        };
-        Judged { outcome, settlement, delivered, cools, detail: error.to_string() }
-    }
-}
-
 /// Logs the availability on its edges.
 fn log_room(previous: &Room, answer: &Result<Free, AvailabilityError>) {
     match (previous, answer) {
@@ -548,28 +415,6 @@ fn log_room(previous: &Room, answer: &Result<Free, AvailabilityError>) {
         (_, Err(error)) => log::warn!("availability unknown, nothing is pushed: {error}"),
         (Room::Unknown { .. }, Ok(_)) => log::info!("availability known again"),
         (_, Ok(_)) => {}
-    }
-}
-
-/// Logs a delivery: every success, and failures when they begin or when the reason changes.
-fn log_delivery(attempt: &Attempt, judged: &Judged, previous: Option<&Last>) {
-    let Attempt { receiver, document, .. } = attempt;
-    let batch = document.envelope.batch_id;
-    let changes = counted(document.changes.len(), "change");
-    let detail = &judged.detail;
-    if judged.outcome == Outcome::Delivered {
-        log::info!("delivered {changes} to {receiver} ({detail}), batch {batch}");
-        return;
-    }
-    if previous.is_some_and(|Last { delivery, .. }| delivery.outcome == judged.outcome && delivery.detail == *detail) {
-        log::debug!("{receiver}: batch {batch}: {detail}");
-        return;
-    }
-    match judged.outcome {
-        Outcome::Skipped => log::warn!("nothing to tell {receiver}: {detail}"),
-        Outcome::Refused => log::error!("{receiver} refuses batch {batch} for good: {detail}"),
-        _ if attempt.best_effort => log::warn!("{receiver} failed, and is not repeated: {detail}"),
-        _ => log::warn!("{receiver} failed, and will be tried again: {detail}"),
     }
 }
 
@@ -604,8 +449,9 @@ impl Handler<SetPaused> for SchedulerActor {
     type Result = Result<(), ControlError>;
 
     fn handle(&mut self, SetPaused(paused): SetPaused, context: &mut Self::Context) -> Self::Result {
-        if let Some(desk) = &mut self.desk {
-            desk.schedule.pause(paused);
+        match &mut self.desk {
+            Some(desk) => desk.schedule.pause(paused),
+            None => self.paused = Some(paused),
         }
         let now = self.now().wall;
         self.shared.events.emit(now, Event::Paused { paused });
