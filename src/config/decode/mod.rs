@@ -53,7 +53,7 @@ pub(super) fn decode_state_dir(
 
 fn root(reader: &Reader<'_>, mut root: Object<'_>) -> Option<Config> {
     // For editors, which find the schema by it.
-    root.node("$schema");
+    root.node("$schema").map(|node| node.read(reader, kinds::line));
     let ograph = ograph(reader, root.object("ograph"));
     let discovery = root.optional_object("discovery").map(|object| discovery(reader, object));
     let oc = oc(reader, root.object("oc"));
