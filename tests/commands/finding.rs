@@ -201,7 +201,7 @@ fn a_file_that_belongs_to_another_user_is_a_refusal() {
     let user = User::new();
     let _daemon = StandIn::of(&user);
     let file = user.state_dir().join("control.json");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).expect("permissions");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).expect("permissions");
     // Root reads it all the same.
     if fs::read(&file).is_err() {
         assert_ends(&user.run("status"), 4, "is for the daemon's own user alone");
