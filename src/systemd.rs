@@ -10,8 +10,8 @@
 
 use std::{cell::Cell, ffi::OsString, fmt::Display, future::Future, io, rc::Rc, time::Duration};
 
-use futures_util::{Stream, StreamExt as _, future::join};
-use ograph_dispatcher_actors::{Handle, events::Event};
+use futures_util::{Stream, StreamExt as _, future::join, stream::iter};
+use ograph_dispatcher_actors::{Handle, events::Event, model::schedule::Phase};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::config::Environment;
@@ -71,11 +71,12 @@ impl Manager {
 
     /// Keeps systemd informed for as long as this future is polled: why nothing is sent, and that all actors live.
     pub(crate) async fn attend(self, handle: Handle) {
-        let first = futures_util::stream::iter([handle.status().scheduler.reason.clone()]);
         let later = handle.subscribe().filter_map(async |record| match &record.event {
-            Event::Standing { reason, .. } => Some(reason.clone()),
+            Event::Standing { phase, reason } => Some(standing(*phase, reason)),
             _ => None,
         });
+        let scheduler = &handle.status().scheduler;
+        let first = iter(scheduler.state.map(|phase| standing(phase, &scheduler.reason)));
         join(self.show(first.chain(later)), self.live(async || handle.ping().await)).await;
     }
 
@@ -83,9 +84,7 @@ impl Manager {
     async fn show(&self, lines: impl Stream<Item = String>) {
         let mut lines = std::pin::pin!(lines);
         while let Some(line) = lines.next().await {
-            if !line.is_empty() {
-                self.send(&format!("STATUS={}", one_line(&line))).await;
-            }
+            self.send(&format!("STATUS={}", one_line(&line))).await;
         }
     }
 
@@ -161,6 +160,11 @@ fn monotonic_micros() -> Option<u64> {
 #[cfg(not(unix))]
 fn monotonic_micros() -> Option<u64> {
     None
+}
+
+/// Where the scheduler stands, in words.
+fn standing(phase: Phase, reason: &str) -> String {
+    if reason.starts_with(phase.label()) { reason.to_owned() } else { format!("{phase}: {reason}") }
 }
 
 /// Text as one short line without control characters.

@@ -295,19 +295,10 @@ impl Daemon {
     }
 }
 
-/// An error in a configuration, as `check` writes it.
+/// One of several errors or warnings about a configuration, as `check` writes it.
 pub(super) fn error_line(error: &Value) -> String {
-    if let Some(text) = error.as_str() {
-        return harmless(text);
-    }
-    let text = |name: &str| error.get(name).and_then(Value::as_str);
-    let number = |name: &str| error.get(name).and_then(Value::as_u64);
-    let mut place = text("file").or_else(|| text("variable")).or_else(|| text("flag")).unwrap_or_default().to_owned();
-    for part in ["line", "column"].into_iter().filter_map(number) {
-        place.push_str(&format!(":{part}"));
-    }
-    let parts = [place.as_str(), text("path").unwrap_or_default(), text("message").unwrap_or_default()];
-    harmless(&parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": "))
+    let parts = ["place", "path", "detail"].into_iter().filter_map(|name| error.get(name)?.as_str());
+    harmless(&parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": "))
 }
 
 /// What a command reads out of an answer.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Exit, Output,
-    daemon::{CallError, Daemon, DaemonArgs, block_on, understood},
+    daemon::{Daemon, DaemonArgs, block_on, understood},
     flush::outcome_tone,
     human::{count, duration, relative},
     output::{Cell, Table, Tone},
@@ -37,28 +37,27 @@ pub(super) struct DeliveriesArgs {
     list: ListArgs,
 }
 
-/// What every list command does; `show` writes it for people.
+/// What every list command does; `show` writes the answer for people.
 fn list<T: DeserializeOwned>(
     path: &str,
-    member: &str,
     args: &ListArgs,
     (flags, environment): (Flags, Environment),
     output: &mut Output<'_>,
-    show: impl FnOnce(Vec<T>, &mut Output<'_>) -> std::io::Result<()>,
+    show: impl FnOnce(T, &mut Output<'_>) -> std::io::Result<()>,
 ) -> Result<Exit, Box<dyn Error>> {
     let answer = block_on(async { Daemon::find(&args.daemon, flags, environment)?.get(path).await });
     let answer = output.answered(answer, args.json)?;
     if args.json {
         output.json(&answer)?;
     } else {
-        show(items(&answer, member)?, output)?;
+        show(understood(&answer)?, output)?;
     }
     Ok(Exit::Done)
 }
 
-/// The list itself, or the member of an object that holds it.
-fn items<T: DeserializeOwned>(answer: &Value, member: &str) -> Result<T, CallError> {
-    understood(answer.get(member).unwrap_or(answer))
+#[derive(Deserialize)]
+struct Pending {
+    receivers: Vec<PendingReceiver>,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +88,7 @@ pub(super) fn pending(
     now: Timestamp,
     output: &mut Output<'_>,
 ) -> Result<Exit, Box<dyn Error>> {
-    let show = |receivers: Vec<PendingReceiver>, output: &mut Output<'_>| {
+    let show = |Pending { receivers }: Pending, output: &mut Output<'_>| {
         if receivers.iter().all(|receiver| receiver.changes.is_empty()) {
             return output.line("nothing is pending: every receiver knows the latest values");
         }
@@ -109,7 +108,7 @@ pub(super) fn pending(
         }
         output.table(&table)
     };
-    list("v1/pending", "pending", args, (flags, environment), output, show)
+    list("v1/pending", args, (flags, environment), output, show)
 }
 
 fn kind_tone(kind: &str) -> Tone {
@@ -130,6 +129,11 @@ fn short(value: &Value) -> String {
 }
 
 #[derive(Deserialize)]
+struct Projections {
+    projections: Vec<Projection>,
+}
+
+#[derive(Deserialize)]
 struct Projection {
     projection: String,
     present: bool,
@@ -139,10 +143,10 @@ struct Projection {
 
 /// Something that fails.
 #[derive(Deserialize)]
-pub(super) struct Trouble {
-    pub(super) message: String,
-    pub(super) since: Timestamp,
-    pub(super) failures: u64,
+struct Trouble {
+    message: String,
+    since: Timestamp,
+    failures: u64,
 }
 
 /// `projections`.
@@ -153,7 +157,7 @@ pub(super) fn projections(
     now: Timestamp,
     output: &mut Output<'_>,
 ) -> Result<Exit, Box<dyn Error>> {
-    let show = |projections: Vec<Projection>, output: &mut Output<'_>| {
+    let show = |Projections { projections }: Projections, output: &mut Output<'_>| {
         if projections.is_empty() {
             return output.line("no projections are watched");
         }
@@ -181,7 +185,12 @@ pub(super) fn projections(
         }
         output.table(&table)
     };
-    list("v1/projections", "projections", args, (flags, environment), output, show)
+    list("v1/projections", args, (flags, environment), output, show)
+}
+
+#[derive(Deserialize)]
+struct Deliveries {
+    deliveries: Vec<Delivery>,
 }
 
 #[derive(Deserialize)]
@@ -206,7 +215,7 @@ pub(super) fn deliveries(
     now: Timestamp,
     output: &mut Output<'_>,
 ) -> Result<Exit, Box<dyn Error>> {
-    let show = |deliveries: Vec<Delivery>, output: &mut Output<'_>| {
+    let show = |Deliveries { deliveries }: Deliveries, output: &mut Output<'_>| {
         if deliveries.is_empty() {
             return output.line("nothing was delivered yet");
         }
@@ -226,5 +235,5 @@ pub(super) fn deliveries(
         output.table(&table)
     };
     let path = format!("v1/deliveries?limit={}", args.limit);
-    list(&path, "deliveries", &args.list, (flags, environment), output, show)
+    list(&path, &args.list, (flags, environment), output, show)
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Exit, Output,
     daemon::{Daemon, DaemonArgs, block_on, error_line},
+    output::harmless,
 };
 use crate::config::{Environment, Flags};
 
@@ -69,6 +70,10 @@ pub(super) fn order(
         output.line(order.done())?;
         for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten() {
             output.line(format_args!("warning: {}", error_line(warning)))?;
+        }
+        for key in answer.get("afterRestart").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+        {
+            output.line(format_args!("{} takes effect at the next start", harmless(key)))?;
         }
     }
     Ok(Exit::Done)

@@ -1,12 +1,9 @@
 //! `status`: how the daemon is, and why nothing is sent.
 
-use std::{collections::BTreeMap, error::Error, time::Duration};
+use std::{collections::BTreeMap, error::Error, io, time::Duration};
 
 use clap::Args;
-use ograph_dispatcher_actors::{
-    clock::{Clock, SystemClock},
-    model::time::Timestamp,
-};
+use ograph_dispatcher_actors::model::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::sleep;
@@ -16,7 +13,6 @@ use super::{
     daemon::{CallError, Daemon, DaemonArgs, block_on, understood},
     flush::outcome_tone,
     human::{count, duration, relative},
-    lists::Trouble,
     output::{Cell, Table, Tone, harmless},
 };
 use crate::config::{Environment, Flags};
@@ -42,15 +38,22 @@ pub(super) struct StatusArgs {
 #[serde(rename_all = "camelCase")]
 struct Status {
     version: String,
-    started_at: Option<Timestamp>,
-    uptime_ms: Option<u64>,
-    #[serde(default)]
+    /// The daemon's clock: ours may be another one.
+    now: Timestamp,
+    uptime_ms: u64,
+    conditions: Vec<Condition>,
     actors: BTreeMap<String, Actor>,
     watcher: Watcher,
     scheduler: Scheduler,
-    #[serde(default)]
     receivers: Vec<Receiver>,
-    store_error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Condition {
+    severity: String,
+    subject: Option<String>,
+    since: Option<Timestamp>,
+    message: String,
 }
 
 #[derive(Deserialize)]
@@ -73,31 +76,25 @@ struct PanicNote {
 struct Watcher {
     interval_ms: u64,
     projections: u64,
-    last_poll_at: Option<Timestamp>,
+    last_sweep_at: Option<Timestamp>,
     next_poll_at: Option<Timestamp>,
-    #[serde(default)]
-    failing: BTreeMap<String, Trouble>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Scheduler {
-    state: Option<String>,
+    state: String,
     since: Option<Timestamp>,
-    #[serde(default)]
     reason: String,
     next_poll_at: Option<Timestamp>,
-    available: Option<u64>,
-    min_available: Option<u64>,
-    availability: Option<Availability>,
-    error: Option<String>,
+    availability: Availability,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Availability {
     available: Option<u64>,
-    min_available: Option<u64>,
+    min_available: u64,
     error: Option<String>,
 }
 
@@ -105,23 +102,17 @@ struct Availability {
 #[serde(rename_all = "camelCase")]
 struct Receiver {
     receiver: String,
+    /// Where it stands, in words.
+    reason: String,
     pending: u64,
     last_delivery: Option<LastDelivery>,
-    #[serde(default)]
     failures: u64,
-    failing_since: Option<Timestamp>,
-    #[serde(default)]
-    in_flight: bool,
-    cooling_until: Option<Timestamp>,
-    next_retry_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
 struct LastDelivery {
     at: Timestamp,
     outcome: String,
-    #[serde(default)]
-    detail: String,
 }
 
 /// Shows the status once, or again and again.
@@ -132,12 +123,11 @@ pub(super) fn status(
     output: &mut Output<'_>,
 ) -> Result<Exit, Box<dyn Error>> {
     block_on(async {
-        let clock = SystemClock::new();
         let loader = args.daemon.loader(flags, environment);
         if !args.watch {
             let daemon = Daemon::named(&args.daemon, &loader)?;
             let answer = output.answered(daemon.get("v1/status").await, args.json)?;
-            show(&answer, args.json, &daemon, clock.now().wall, output)?;
+            show(&answer, args.json, &daemon, output)?;
             return Ok(Exit::Done);
         }
         // The daemon has to be there once; later it may be restarted, perhaps elsewhere.
@@ -149,7 +139,7 @@ pub(super) fn status(
             }
             match &answer {
                 Ok(answer) if args.json => output.line(answer)?,
-                Ok(answer) => show(answer, false, &daemon, clock.now().wall, output)?,
+                Ok(answer) => show(answer, false, &daemon, output)?,
                 Err(error) => report(error, output)?,
             }
             if !output.screen.is_terminal && !args.json {
@@ -173,122 +163,93 @@ pub(super) fn status(
 }
 
 /// A daemon that is gone for now is part of what is watched.
-fn report(error: &CallError, output: &mut Output<'_>) -> std::io::Result<()> {
+fn report(error: &CallError, output: &mut Output<'_>) -> io::Result<()> {
     writeln!(output.err, "{error}")
 }
 
-fn show(
-    answer: &Value,
-    json: bool,
-    daemon: &Daemon,
-    now: Timestamp,
-    output: &mut Output<'_>,
-) -> Result<(), Box<dyn Error>> {
+fn show(answer: &Value, json: bool, daemon: &Daemon, output: &mut Output<'_>) -> Result<(), Box<dyn Error>> {
     if json {
         return Ok(output.json(answer)?);
     }
-    let status: Status = understood(answer)?;
-    let uptime = status.uptime_ms.map(Duration::from_millis).or(status.started_at.map(|start| now.since(start)));
-    let uptime = uptime.map_or_else(String::new, |uptime| format!(", up {}", duration(uptime)));
-    output.line(format_args!("ograph-dispatcher {}{uptime}, {}", harmless(&status.version), daemon.address.shown()))?;
+    let Status { version, now, uptime_ms, conditions, actors, watcher, scheduler, receivers } = understood(answer)?;
+    let uptime = duration(Duration::from_millis(uptime_ms));
+    output.line(format_args!("ograph-dispatcher {}, up {uptime}, {}\n", harmless(&version), daemon.address.shown()))?;
+    show_scheduler(&scheduler, now, output)?;
+    show_watcher(&watcher, now, output)?;
+    show_conditions(&conditions, now, output)?;
     output.line("")?;
-    scheduler(&status.scheduler, now, output)?;
-    if let Some(error) = &status.store_error {
-        let line = Cell::new(format_args!("the state cannot be stored: {error}"), Tone::Bad);
-        output.line(output.painted(&line))?;
-    }
-    watcher(&status.watcher, now, output)?;
-    output.line("")?;
-    receivers(&status.receivers, now, output)?;
-    actors(&status.actors, now, output)?;
+    show_receivers(&receivers, now, output)?;
+    show_actors(&actors, now, output)?;
     Ok(())
 }
 
 /// The answer to "why was nothing sent?".
-fn scheduler(scheduler: &Scheduler, now: Timestamp, output: &mut Output<'_>) -> std::io::Result<()> {
-    let state = scheduler.state.as_deref().unwrap_or("starting");
-    let tone = match state {
+fn show_scheduler(scheduler: &Scheduler, now: Timestamp, output: &mut Output<'_>) -> io::Result<()> {
+    let tone = match scheduler.state.as_str() {
         "idle" | "pushing" => Tone::Good,
         "waiting" | "cooldown" | "paused" => Tone::Warn,
         _ => Tone::Faint,
     };
-    let since = scheduler.since.map_or_else(String::new, |since| format!(" ({})", relative(since, now)));
-    // The reason usually begins with the state.
-    let reason = match scheduler.reason.strip_prefix(state) {
-        Some(rest) => rest.trim_start_matches([':', ',', ' ']),
-        None => &scheduler.reason,
-    };
-    let reason = if reason.is_empty() { String::new() } else { format!(": {}", harmless(reason)) };
-    output.line(format_args!("{}{reason}{since}", output.painted(&Cell::new(state, tone))))?;
-    let availability = scheduler.availability.as_ref();
-    let available = scheduler.available.or_else(|| availability?.available);
-    let needed = scheduler.min_available.or_else(|| availability?.min_available);
-    let error = scheduler.error.as_ref().or_else(|| availability?.error.as_ref());
+    // The words often begin with the state.
+    let reason = scheduler.reason.strip_prefix(&scheduler.state).unwrap_or(&scheduler.reason);
+    let reason = reason.trim_start_matches([':', ',', ' ']);
+    let colon = if reason.is_empty() { "" } else { ": " };
+    let since = scheduler.since.map_or_else(String::new, |since| format!(" (since {})", relative(since, now)));
+    let state = output.painted(&Cell::new(&scheduler.state, tone));
+    output.line(format_args!("{state}{colon}{}{since}", harmless(reason)))?;
+    let Availability { available, min_available, error } = &scheduler.availability;
     let room = match (available, error) {
-        (Some(available), _) => format!("{} free", count(available, "slot")),
-        (None, Some(error)) => format!("free slots are unknown: {error}"),
-        (None, None) => "free slots are not known yet".to_owned(),
+        (Some(available), _) => format!("{}, {min_available} needed", count(*available, "free slot")),
+        (None, Some(error)) => format!("free slots unknown: {error}"),
+        (None, None) => "free slots not asked for yet".to_owned(),
     };
-    let needed = needed.map_or_else(String::new, |needed| format!(", {needed} needed"));
     let next = scheduler.next_poll_at.map_or_else(String::new, |next| format!("; asked again {}", relative(next, now)));
-    output.line(harmless(&format!("{room}{needed}{next}")))
+    output.line(harmless(&format!("{room}{next}")))
 }
 
-fn watcher(watcher: &Watcher, now: Timestamp, output: &mut Output<'_>) -> std::io::Result<()> {
-    let last = watcher.last_poll_at.map_or_else(String::new, |last| format!(", last {}", relative(last, now)));
+fn show_watcher(watcher: &Watcher, now: Timestamp, output: &mut Output<'_>) -> io::Result<()> {
+    let last = watcher.last_sweep_at.map_or_else(String::new, |last| format!(", last {}", relative(last, now)));
     let next = watcher.next_poll_at.map_or_else(String::new, |next| format!(", next {}", relative(next, now)));
-    output.line(format_args!(
-        "{} polled every {}{last}{next}",
-        count(watcher.projections, "projection"),
-        duration(Duration::from_millis(watcher.interval_ms)),
-    ))?;
-    for (projection, trouble) in &watcher.failing {
-        let line = Cell::new(
-            format_args!("{projection} cannot be polled since {}: {}", relative(trouble.since, now), trouble.message),
-            Tone::Bad,
-        );
-        output.line(format_args!("  {}", output.painted(&line)))?;
+    let interval = duration(Duration::from_millis(watcher.interval_ms));
+    output.line(format_args!("{} polled every {interval}{last}{next}", count(watcher.projections, "projection")))
+}
+
+/// What is not as it should be, the worst first.
+fn show_conditions(conditions: &[Condition], now: Timestamp, output: &mut Output<'_>) -> io::Result<()> {
+    for (index, Condition { severity, subject, since, message }) in conditions.iter().enumerate() {
+        if index == 0 {
+            output.line("")?;
+        }
+        let tone = match severity.as_str() {
+            "error" => Tone::Bad,
+            "warning" => Tone::Warn,
+            _ => Tone::Faint,
+        };
+        // Most messages name what they are about.
+        let subject = subject.as_ref().filter(|subject| !message.contains(subject.as_str()));
+        let subject = subject.map_or_else(String::new, |subject| format!("{subject}: "));
+        let since = since.map_or_else(String::new, |since| format!(" (since {})", relative(since, now)));
+        let severity = output.painted(&Cell::new(severity, tone));
+        output.line(format_args!("{severity}: {}", harmless(&format!("{subject}{message}{since}"))))?;
     }
     Ok(())
 }
 
-fn receivers(receivers: &[Receiver], now: Timestamp, output: &mut Output<'_>) -> std::io::Result<()> {
-    let mut table = Table::new(["RECEIVER", "PENDING", "LAST", "STATE"]);
-    for receiver in receivers {
-        let last = receiver.last_delivery.as_ref();
-        let told = last.map_or_else(
-            || Cell::new("never", Tone::Faint),
+fn show_receivers(receivers: &[Receiver], now: Timestamp, output: &mut Output<'_>) -> io::Result<()> {
+    let mut table = Table::new(["RECEIVER", "PENDING", "LAST PUSH", "STATE"]);
+    for Receiver { receiver, reason, pending, last_delivery, failures } in receivers {
+        let last = last_delivery.as_ref().map_or_else(
+            || Cell::new("none yet", Tone::Faint),
             |last| Cell::new(format_args!("{} {}", last.outcome, relative(last.at, now)), outcome_tone(&last.outcome)),
         );
-        table.row([(&receiver.receiver).into(), receiver.pending.into(), told, receiver_state(receiver, now)]);
+        let tone = if *failures > 0 { Tone::Bad } else { Tone::Plain };
+        table.row([receiver.into(), pending.into(), last, Cell::new(reason, tone)]);
     }
     if table.is_empty() { output.line("no receivers") } else { output.table(&table) }
 }
 
-fn receiver_state(receiver: &Receiver, now: Timestamp) -> Cell {
-    if receiver.in_flight {
-        return Cell::new("being told", Tone::Good);
-    }
-    if receiver.failures > 0 {
-        let since = receiver.failing_since.map_or_else(String::new, |since| format!(" since {}", relative(since, now)));
-        let retry = receiver.next_retry_at.map_or_else(String::new, |at| format!(", again {}", relative(at, now)));
-        let why = receiver.last_delivery.as_ref().map_or("", |last| &last.detail);
-        return Cell::new(
-            format_args!("failing{since}, {}{retry}: {why}", count(receiver.failures, "time")),
-            Tone::Bad,
-        );
-    }
-    match receiver.cooling_until.filter(|until| *until > now) {
-        Some(until) => Cell::new(format_args!("cooling down, {} left", duration(until.since(now))), Tone::Warn),
-        None => match receiver.last_delivery.as_ref().filter(|last| last.outcome == "skipped") {
-            Some(last) => Cell::new(&last.detail, Tone::Faint),
-            None => Cell::new("ok", Tone::Good),
-        },
-    }
-}
-
 /// Nothing to say as long as every actor runs and none was ever restarted.
-fn actors(actors: &BTreeMap<String, Actor>, now: Timestamp, output: &mut Output<'_>) -> std::io::Result<()> {
+fn show_actors(actors: &BTreeMap<String, Actor>, now: Timestamp, output: &mut Output<'_>) -> io::Result<()> {
     let mut table = Table::new(["ACTOR", "STATE", "RESTARTS", "LAST PANIC"]);
     for (name, actor) in actors.iter().filter(|(_, actor)| actor.restarts > 0 || actor.state != "running") {
         let tone = if actor.state == "running" { Tone::Good } else { Tone::Bad };

@@ -1,6 +1,6 @@
 //! What is checked over the network: OGraph, OpenClaw, receivers, the running daemon. Nothing is sent but questions.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use ograph_dispatcher_actors::{
     Setup,
@@ -95,7 +95,11 @@ pub(super) async fn daemon(loader: &Loader) -> Finding {
 
 fn not_running(name: &str, error: &crate::cli::daemon::CallError) -> Finding {
     if error.exit == Exit::NoDaemon {
-        return Finding::ok(name, format!("not running ({error})"));
+        let why = error.to_string();
+        return Finding::ok(
+            name,
+            format!("not running: {}", why.strip_prefix("no daemon is reachable: ").unwrap_or(&why)),
+        );
     }
     Finding::fail(name, error.to_string()).remedy("restart the daemon")
 }
@@ -233,7 +237,7 @@ async fn connection(name: String, url: &Url, environment: &Environment) -> Findi
     let place = format!("{host}:{port}");
     let why = match timeout(CONNECT, TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => return Finding::ok(name, format!("{place} accepts connections; nothing was delivered")),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => io_words(&error),
         Err(_) => format!("no connection within {} s", CONNECT.as_secs()),
     };
     let has_proxy = PROXIES.into_iter().any(|proxy| is_set(environment, proxy));
@@ -241,6 +245,12 @@ async fn connection(name: String, url: &Url, environment: &Environment) -> Findi
         return Finding::warn(name, format!("{place} cannot be reached directly ({why}); not tried through the proxy"));
     }
     Finding::fail(name, format!("{place}: {why}")).remedy("check its url, and that it runs; changes for it are kept")
+}
+
+/// An error without its number.
+fn io_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 #[cfg(test)]

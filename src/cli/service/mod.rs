@@ -151,8 +151,13 @@ impl Plan {
         let home = environment.home.clone().ok_or("the home folder is unknown")?;
         let path = environment.variable("PATH").ok().flatten().unwrap_or("/usr/local/bin:/usr/bin:/bin");
         let is_usable = |entry: &&str| Path::new(entry).is_absolute() && !entry.contains(char::is_control);
-        let path: Vec<_> = path.split(':').filter(is_usable).collect();
-        Ok(Self { command, path: path.join(":"), home: utf8(home, "the home folder")? })
+        let mut folders: Vec<&str> = Vec::new();
+        for folder in path.split(':').filter(is_usable) {
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        Ok(Self { command, path: folders.join(":"), home: utf8(home, "the home folder")? })
     }
 }
 

@@ -1,0 +1,202 @@
+//! `doctor`: what it finds, and that it delivers nothing.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::{
+    orders::make_executable,
+    support::{Answer, OGraph, OpenClaw, TestServer},
+    user::{Run, StandIn, User},
+};
+
+/// Everything a healthy installation has.
+struct World {
+    user: User,
+    ograph: OGraph,
+    openclaw: OpenClaw,
+    config: Value,
+}
+
+impl World {
+    fn new() -> Self {
+        let (user, ograph, openclaw) = (User::new(), OGraph::start(), OpenClaw::start());
+        ograph.set("board", &json!(1));
+        let bin = user.path("bin/openclaw");
+        user.write(&bin, "#!/bin/sh\necho 'OpenClaw 2026.9.6 (abc)'\n");
+        make_executable(&bin);
+        let config = json!({
+            "ograph": {"endpoint": ograph.url(), "token": OGraph::TOKEN, "projections": ["board"]},
+            "oc": {"statusEndpoint": openclaw.status_endpoint(), "statusToken": OpenClaw::TOKEN},
+            "push": {"dispatchFile": user.path("dispatch.json"), "openclaw": {"target": "@ann"}},
+            "agents": [openclaw.plugin_receiver(), {"type": "command", "argv": [bin]}],
+        });
+        Self { user, ograph, openclaw, config }
+    }
+
+    fn doctor(&self, line: &str) -> Run {
+        self.user.configure(&self.config);
+        self.user.run(line)
+    }
+
+    /// The level and text of every finding with this name.
+    #[track_caller]
+    fn findings(&self, name: &str) -> Vec<(String, String)> {
+        let run = self.doctor("doctor --json");
+        let report = run.json();
+        let findings = report["checks"].as_array().expect("checks").iter().filter(|check| check["name"] == name);
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let findings: Vec<_> = findings.map(|check| (text(&check["level"]), text(&check["message"]))).collect();
+        assert!(!findings.is_empty(), "nothing about {name}: {report:#}");
+        let fails = report["checks"].as_array().expect("checks").iter().any(|check| check["level"] == "fail");
+        assert_eq!((run.code, &report["ok"]), (i32::from(fails), &json!(!fails)));
+        findings
+    }
+
+    #[track_caller]
+    fn assert_finds(&self, name: &str, level: &str, words: &str) {
+        let findings = self.findings(name);
+        assert!(findings.iter().any(|(l, message)| l == level && message.contains(words)), "{words}: {findings:?}");
+    }
+}
+
+#[test]
+fn a_healthy_installation_gets_no_word_of_complaint_and_no_delivery() {
+    let world = World::new();
+    let run = world.doctor("doctor");
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}");
+    assert!(
+        run.out.lines().all(|line| line.is_empty() || line.starts_with("ok  ") || line == "all is well"),
+        "{run:?}"
+    );
+    for words in [
+        "configuration: ",
+        "1 projection",
+        "state: ",
+        "daemon: not running",
+        "proxy: none",
+        "is healthy",
+        "projection: board can be read; the token is accepted",
+        "openclaw command: ",
+        "OpenClaw 2026.9.6 (abc)",
+        "dispatch.json can be written",
+        "accepts connections; nothing was delivered",
+        "can be executed",
+    ] {
+        assert!(run.out.contains(words), "{words}: {run:?}");
+    }
+    assert_eq!(world.openclaw.plugin_deliveries().len(), 0);
+    assert!(!world.user.path("dispatch.json").exists());
+    assert!(!world.user.state_dir().exists(), "the state is not touched");
+    assert!(!run.out.contains(OGraph::TOKEN) && !run.out.contains(OpenClaw::TOKEN), "{run:?}");
+}
+
+#[test]
+fn it_says_how_the_availability_is_read() {
+    let mut world = World::new();
+    world.openclaw.set_available(1);
+    world.assert_finds("availability", "ok", "1 free slot; 2 needed, so a push would wait");
+    world.openclaw.answer_status_with(Answer::json(200, &json!({"idle": true})));
+    world.assert_finds(
+        "availability",
+        "ok",
+        "by the usual rules, as \"there is room\"; 2 needed, so a push would go out",
+    );
+    world.config["oc"]["availablePointer"] = json!("/free");
+    world.openclaw.answer_status_with(Answer::json(200, &json!({"free": 7})));
+    world.assert_finds("availability", "ok", "at oc.availablePointer \"/free\", as 7 free slots");
+    world.openclaw.answer_status_with(Answer::json(200, &json!({"x": 7})));
+    world.assert_finds("availability", "fail", "`x`");
+    world.openclaw.answer_status_with(Answer::html(200));
+    world.assert_finds("availability", "fail", "not JSON");
+}
+
+#[test]
+fn ographs_troubles_are_told_apart() {
+    let world = World::new();
+    world.ograph.accept_token("another");
+    world.assert_finds("ograph", "ok", "is healthy");
+    world.assert_finds("projection", "fail", "the token was refused");
+    world.ograph.accept_token(OGraph::TOKEN);
+    world.ograph.remove("board");
+    world.assert_finds("projection", "warn", "OGraph knows no board");
+    let mut world = World::new();
+    let portal = TestServer::start(|_| Answer::html(200).into());
+    world.config["ograph"]["endpoint"] = json!(portal.url());
+    world.assert_finds("ograph", "fail", "a web page");
+    world.assert_finds("projection", "fail", "text/html");
+    world.config["ograph"]["endpoint"] = json!("http://127.0.0.1:1");
+    world.assert_finds("ograph", "fail", "connection refused");
+}
+
+#[test]
+fn a_clock_that_is_off_is_noticed() {
+    let mut world = World::new();
+    let answer = Answer::json(200, &json!({"ok": true})).header("date", "Sun, 22 Nov 2009 12:00:00 GMT");
+    let server = TestServer::start(move |_| answer.clone().into());
+    world.config["ograph"]["endpoint"] = json!(server.url());
+    world.assert_finds("clock", "warn", "ahead of OGraph");
+}
+
+#[test]
+fn programs_files_and_receivers_that_are_missing_are_named() {
+    let mut world = World::new();
+    fs::remove_file(world.user.path("bin/openclaw")).expect("a file");
+    world.config["push"]["dispatchFile"] = json!(world.user.path("no/such/folder/d.json"));
+    let mut plugin = world.openclaw.plugin_receiver();
+    plugin["url"] = json!("http://127.0.0.1:1/plugins");
+    world.config["agents"].as_array_mut().expect("agents").push(plugin);
+    world.assert_finds("openclaw command", "fail", "openclaw is not in PATH");
+    world.assert_finds("dispatch file", "fail", "is not writable");
+    world.assert_finds("receiver oc-plugin:http://127.0.0.1:1/plugins", "fail", "127.0.0.1:1: ");
+    let run = world.doctor("doctor");
+    assert!(run.code == 1 && run.out.contains("FAIL") && run.out.contains("      → "), "{run:?}");
+
+    world.config["push"]["openclaw"] = json!({});
+    world.assert_finds("openclaw command", "warn", "not in PATH");
+    world.config["push"]["openclaw"] = json!({"enabled": false});
+    let report = world.doctor("doctor --json").json();
+    assert!(report["checks"].as_array().expect("checks").iter().all(|check| check["name"] != "openclaw command"));
+}
+
+#[test]
+fn an_openclaw_that_fails_is_noticed() {
+    let world = World::new();
+    let bin = world.user.path("bin/openclaw");
+    for (script, words) in
+        [("#!/bin/sh\nexit 1\n", "failed"), ("#!/bin/sh\n", "said nothing"), ("#!/no/such\n", "cannot be run")]
+    {
+        world.user.write(&bin, script);
+        make_executable(&bin);
+        world.assert_finds("openclaw command", "fail", words);
+    }
+}
+
+#[test]
+fn every_error_of_the_configuration_is_a_finding() {
+    let mut world = World::new();
+    world.config["ograph"]["timeout"] = json!(0);
+    world.config["intervals"] = json!({"watcherIdle": "soon"});
+    let findings = world.findings("configuration");
+    assert_eq!(findings.iter().filter(|(level, _)| level == "fail").count(), 2, "{findings:?}");
+    assert_eq!(world.findings("state").len(), 1, "what needs no configuration is checked all the same");
+    let nobody = User::new();
+    let run = nobody.run("doctor");
+    assert!(run.code == 1 && run.out.contains("`ograph-dispatcher init` creates it"), "{run:?}");
+}
+
+#[test]
+fn a_running_daemon_is_no_trouble_unless_it_is_of_another_version() {
+    let world = World::new();
+    let daemon = StandIn::of(&world.user);
+    daemon.answer_json(&json!({"version": env!("CARGO_PKG_VERSION")}));
+    world.assert_finds("daemon", "ok", &format!("runs at {}", daemon.server.url()));
+    daemon.answer_json(&json!({"version": "0.0.1"}));
+    world.assert_finds("daemon", "warn", "version 0.0.1 runs");
+    daemon.answer(Answer::html(200));
+    world.assert_finds("daemon", "fail", "no ograph-dispatcher");
+
+    let lock = fs::File::create(world.user.state_dir().join("state.lock")).expect("a file");
+    lock.try_lock().expect("nobody else's");
+    world.assert_finds("state", "ok", "in use by the running daemon");
+}

@@ -1,0 +1,12 @@
+//! The commands that talk to a running daemon, as programs: their output, their exit codes, and what they ask.
+
+mod doctor;
+mod finding;
+mod lists;
+mod notify;
+mod orders;
+mod services;
+mod status;
+#[path = "../support/mod.rs"]
+mod support;
+mod user;
