@@ -235,7 +235,14 @@ impl SchedulerActor {
             Room::Unknown { .. } | Room::Unasked => None,
         };
         let availability = AvailabilityNote { available, min_available: settings.min_available };
-        let message = Lease { receivers: receivers.clone(), reason, availability, cooldown: settings.cooldown };
+        let cooling = match reason {
+            Reason::Available => {
+                receivers.iter().filter(|id| desk.schedule.cooling_until(id, now).is_some()).cloned().collect()
+            }
+            Reason::Flush => Vec::new(),
+        };
+        let message =
+            Lease { receivers: receivers.clone(), cooling, reason, availability, cooldown: settings.cooldown };
         let supervisor = self.supervisor.clone();
         let lease = async move { supervisor.send(message).await };
         context.spawn(wrap_future(lease).map(move |leased, actor: &mut Self, context| {
@@ -283,6 +290,7 @@ impl SchedulerActor {
             let (receiver, document, clock) =
                 (Rc::clone(receiver), Arc::clone(document), Arc::clone(&self.shared.clock));
             let attempt = async move {
+                failpoint!("deliver.call");
                 let result = CatchPanic(receiver.deliver(&document)).await.unwrap_or_else(|panic| {
                     Err(DeliveryError {
                         kind: DeliveryErrorKind::Retry { after: None },
@@ -290,6 +298,7 @@ impl SchedulerActor {
                         message: format!("the receiver panicked: {panic}"),
                     })
                 });
+                failpoint!("deliver.answered");
                 Attempt {
                     receiver: receiver.id().clone(),
                     best_effort: receiver.guarantee() == Guarantee::BestEffort,

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::world::{COOLDOWN, Delivery, State, World};
 
-/// How much older than its push an answer may be when it is no longer the newest, in ms: between the decision and the
-/// lease, the next question may have been answered.
+/// How long a decision may take to become a lease, in ms: meanwhile the next answer may have come, and the cooldown counts
+/// from the decision.
 const OVERTAKEN: i64 = 150;
 
 /// How much earlier a push may arrive than it should, in ms, where only arrivals can be compared.
@@ -136,18 +136,22 @@ fn out_of_turn(state: &State) -> Vec<String> {
             state.answers.iter().filter(|answer| answer.life == delivery.life && answer.at <= leased).collect();
         let room = before.iter().rev().find(|answer| answer.enough || answer.at < leased - OVERTAKEN);
         if !room.is_some_and(|answer| answer.enough) {
+            let answers: Vec<_> =
+                before.iter().rev().take(5).map(|answer| (answer.at - leased, answer.enough)).collect();
             complaints.push(format!(
-                "{} was pushed to without room: batch {} in life {} at {leased} (repeated: {repeats})",
+                "{} was pushed to without room: batch {} in life {} (repeated: {repeats}), {} ms after the lease; the \
+                 last answers before that, in ms, and whether they had room: {answers:?}",
                 delivery.receiver,
                 id(&delivery.document),
-                delivery.life
+                delivery.life,
+                delivery.at - leased
             ));
         }
         let Some(last) = last.filter(|last| !repeats && !last.refused) else { continue };
         let cooldown = i64::try_from(COOLDOWN.as_millis()).unwrap_or(i64::MAX);
         let by_creation = created(delivery) - created(last);
         let by_arrival = delivery.at - last.at;
-        if by_creation < cooldown - 2 || by_arrival < cooldown - TRAVEL {
+        if by_creation < cooldown - OVERTAKEN || by_arrival < cooldown - TRAVEL {
             complaints.push(format!(
                 "{} was pushed to in cooldown: batch {} was created {by_creation} ms after {} and came {by_arrival} ms \
                  after it",

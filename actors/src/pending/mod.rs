@@ -187,8 +187,7 @@ impl Handler<Lease> for PendingActor {
                     None => (key.to_string(), BTreeMap::new()),
                 }
             };
-            let Lease { receivers, reason, availability, cooldown } = message;
-            ledger.lease(store, &receivers, reason, availability, cooldown, now, describe)
+            ledger.lease(store, &message, now, describe)
         });
         AtomicResponse::new(Box::pin(
             leased.map(|documents, actor, _| documents.map(|documents| Leased { documents, demands: actor.demands() })),
