@@ -130,7 +130,9 @@ fn out_of_turn(state: &State) -> Vec<String> {
         if state.flushes.get(&delivery.life).is_some_and(|from| index >= *from) {
             continue;
         }
-        let repeats = last.is_some_and(|last| id(&last.document) == id(&delivery.document));
+        // Also one that was leased in an earlier life, which did not come to deliver it.
+        let repeats = created(delivery) < state.births[delivery.life]
+            || last.is_some_and(|last| id(&last.document) == id(&delivery.document));
         let leased = if repeats { delivery.at } else { created(delivery) };
         let before: Vec<_> =
             state.answers.iter().filter(|answer| answer.life == delivery.life && answer.at <= leased).collect();

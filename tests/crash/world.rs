@@ -34,6 +34,8 @@ pub(crate) struct State {
     slots: u64,
     next_value: u64,
     pub(crate) life: usize,
+    /// When each life began.
+    pub(crate) births: Vec<i64>,
     pub(crate) values: BTreeMap<String, Track>,
     pub(crate) answers: Vec<RoomAnswer>,
     pub(crate) deliveries: Vec<Delivery>,
@@ -87,6 +89,7 @@ impl World {
             slots: 9,
             next_value: 100,
             life: 0,
+            births: vec![0],
             values: PROJECTIONS.iter().enumerate().map(|(number, name)| ((*name).to_owned(), track(number))).collect(),
             answers: Vec::new(),
             deliveries: Vec::new(),
@@ -124,6 +127,7 @@ impl World {
     pub(crate) fn begin_life(&self) {
         let mut state = self.state();
         state.life += 1;
+        state.births.push(millis());
         for track in state.values.values_mut() {
             track.polls = 0;
         }
@@ -161,6 +165,17 @@ impl World {
 
     pub(crate) fn is_quiet(&self, time: Duration) -> bool {
         self.state().last_delivery.is_none_or(|at| at.elapsed() > time)
+    }
+
+    /// Every projection gets a value that it never had.
+    pub(crate) fn turn_all(&self) {
+        let mut state = self.state();
+        let State { values, next_value, .. } = &mut *state;
+        for track in values.values_mut() {
+            *next_value += 1;
+            let previous = std::mem::replace(&mut track.current, json!({"n": next_value}));
+            track.past.push(previous);
+        }
     }
 
     /// Something changes.
