@@ -33,7 +33,7 @@ use crate::{
     status::{LaneStatus, LastDelivery, SchedulerStatus},
     store::{Delivery, Outcome},
     supervision::CatchPanic,
-    supervisor::SupervisorActor,
+    supervisor::{SCHEDULER, SupervisorActor},
 };
 
 /// How long to wait before the store is asked again.
@@ -564,6 +564,7 @@ impl Actor for SchedulerActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         failpoint!("scheduler.started");
+        self.shared.board.runs(SCHEDULER);
         self.reopen(context);
     }
 }

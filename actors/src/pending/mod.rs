@@ -25,6 +25,8 @@ use crate::{
     },
     model::key::{Projection, ProjectionKey},
     store::{ObservedHead, Store, StoreError},
+    supervision::catch,
+    supervisor::PENDING,
 };
 
 /// How long to wait before the store is opened again when it refuses.
@@ -100,13 +102,11 @@ impl PendingActor {
 
 /// Runs `work` where it may block. A panic inside goes on here, to be caught by the actor's guard.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match actix_rt::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is ending, and this future with it.
-            Err(_) => std::future::pending().await,
-        },
+    match actix_rt::task::spawn_blocking(|| catch(work)).await {
+        Ok(Ok(value)) => value,
+        Ok(Err(panic)) => panic.resume(),
+        // The runtime is ending, and this future with it.
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -115,6 +115,7 @@ impl Actor for PendingActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         failpoint!("pending.started");
+        self.shared.board.runs(PENDING);
         self.open(context);
     }
 }

@@ -4,6 +4,7 @@
 
 #![cfg(debug_assertions)]
 
+mod storm;
 #[path = "../system/support.rs"]
 #[expect(dead_code, reason = "shared with the tests without panics")]
 mod support;
