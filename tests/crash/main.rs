@@ -5,6 +5,7 @@
 //! times of death; what the machine makes of them still varies), `CRASH_KILLS` sets its length.
 
 mod oracle;
+mod panics;
 mod points;
 #[path = "../support/mod.rs"]
 mod support;
