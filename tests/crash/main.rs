@@ -7,6 +7,7 @@
 mod oracle;
 mod panics;
 mod points;
+mod soak;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;

@@ -134,12 +134,12 @@ fn out_of_turn(state: &State) -> Vec<String> {
         let repeats = created(delivery) < state.births[delivery.life]
             || last.is_some_and(|last| id(&last.document) == id(&delivery.document));
         let leased = if repeats { delivery.at } else { created(delivery) };
+        let until = state.answers.partition_point(|answer| answer.at <= leased);
         let before: Vec<_> =
-            state.answers.iter().filter(|answer| answer.life == delivery.life && answer.at <= leased).collect();
-        let room = before.iter().rev().find(|answer| answer.enough || answer.at < leased - OVERTAKEN);
+            state.answers[..until].iter().rev().take_while(|answer| answer.life == delivery.life).collect();
+        let room = before.iter().find(|answer| answer.enough || answer.at < leased - OVERTAKEN);
         if !room.is_some_and(|answer| answer.enough) {
-            let answers: Vec<_> =
-                before.iter().rev().take(5).map(|answer| (answer.at - leased, answer.enough)).collect();
+            let answers: Vec<_> = before.iter().take(5).map(|answer| (answer.at - leased, answer.enough)).collect();
             complaints.push(format!(
                 "{} was pushed to without room: batch {} in life {} (repeated: {repeats}), {} ms after the lease; the \
                  last answers before that, in ms, and whether they had room: {answers:?}",
