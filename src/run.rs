@@ -1,6 +1,6 @@
 //! The daemon: what happens between a valid configuration and the end of the process.
 
-use std::{error::Error, path::PathBuf, sync::Arc, time::Duration};
+use std::{error::Error, path::Path, sync::Arc, time::Duration};
 
 use actix_rt::System;
 use futures_util::{
@@ -93,7 +93,7 @@ impl Daemon {
         handle: Handle,
     ) -> Result<Self, Box<dyn Error>> {
         let path = loaded.config.events_file.clone();
-        let events_file = path.map(|path| open_events_file(path, &handle)).transpose()?;
+        let events_file = path.map(|path| open_events_file(&path, &handle)).transpose()?;
         let reloader = Arc::new(Reloader::new(loader.clone(), loaded, Arc::clone(clock), handle.clone()));
         let trouble = events_file.as_ref().map(EventsFile::trouble);
         let control = control.map(|control| control.serve(&handle, &reloader, clock, trouble)).transpose()?;
@@ -131,8 +131,8 @@ impl Daemon {
     }
 }
 
-fn open_events_file(path: PathBuf, handle: &Handle) -> Result<EventsFile, String> {
-    EventsFile::start(path.clone(), handle)
+fn open_events_file(path: &Path, handle: &Handle) -> Result<EventsFile, String> {
+    EventsFile::start(path.to_owned(), handle)
         .map_err(|error| format!("cannot append to {} (`log.eventsFile`): {error}", path.display()))
 }
 

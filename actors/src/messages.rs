@@ -46,6 +46,13 @@ pub struct FlushReport {
     pub batches: Vec<FlushedBatch>,
 }
 
+impl FlushReport {
+    pub(crate) fn add(&mut self, batch: FlushedBatch) {
+        self.delivered += usize::from(batch.outcome == Outcome::Delivered);
+        self.batches.push(batch);
+    }
+}
+
 /// What a flush did for one receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -255,6 +262,8 @@ pub(crate) struct Reconfigure;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<FlushReport, ControlError>")]
 pub(crate) struct FlushNow {
+    /// When it was asked for (monotonic): what has been pushed since belongs to its report.
+    pub(crate) since: Duration,
     pub(crate) when_available: bool,
 }
 

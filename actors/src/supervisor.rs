@@ -282,12 +282,13 @@ impl Handler<Flush> for SupervisorActor {
 
     /// One fresh sweep, then the push.
     fn handle(&mut self, Flush { when_available }: Flush, _: &mut Self::Context) -> Self::Result {
-        self.unless_ending(|children| async move {
+        let since = self.shared.clock.now().mono;
+        self.unless_ending(move |children| async move {
             if let Err(error) = ask(WATCHER, &children.watcher, PollNow).await {
                 log::warn!("flushing what is known, without a fresh poll: {error}");
             }
             // Not `ask`: a flush takes as long as its receivers.
-            let pushed = children.scheduler.send(FlushNow { when_available }).await;
+            let pushed = children.scheduler.send(FlushNow { since, when_available }).await;
             pushed.unwrap_or(Err(ControlError::NoAnswer(SCHEDULER)))
         })
     }

@@ -86,7 +86,7 @@ impl Condition {
         Self { name, severity, blocks: false, subject: None, since: None, message: message.into() }
     }
 
-    fn about(self, subject: impl ToString) -> Self {
+    fn about(self, subject: &impl ToString) -> Self {
         Self { subject: Some(subject.to_string()), ..self }
     }
 
@@ -106,7 +106,7 @@ pub(super) fn conditions(status: &Status, outside: &Outside, now: Timestamp) -> 
     source(status, now, &mut all);
     availability(status, now, &mut all);
     receivers(status, now, &mut all);
-    all.sort_by(|a, b| (b.blocks, b.severity).cmp(&(a.blocks, a.severity)));
+    all.sort_by_key(|condition| std::cmp::Reverse((condition.blocks, condition.severity)));
     all
 }
 
@@ -126,16 +126,16 @@ fn process(status: &Status, outside: &Outside, now: Timestamp, all: &mut Vec<Con
             ActorState::Running => {
                 if at.is_some_and(|at| now.since(at) < RECENT) {
                     let message = format!("the {name} panicked and was restarted{panic}");
-                    all.push(Condition::new("actor.restarted", Severity::Warning, message).about(name).since(at));
+                    all.push(Condition::new("actor.restarted", Severity::Warning, message).about(&name).since(at));
                 }
             }
             ActorState::Restarting => {
                 let message = format!("the {name} panicked and is being restarted{panic}");
-                all.push(Condition::new("actor.down", Severity::Error, message).about(name).since(at).blocking());
+                all.push(Condition::new("actor.down", Severity::Error, message).about(&name).since(at).blocking());
             }
             ActorState::GivenUp => {
                 let message = format!("the {name} panicked too often{panic}");
-                all.push(Condition::new("actor.down", Severity::Error, message).about(name).since(at).blocking());
+                all.push(Condition::new("actor.down", Severity::Error, message).about(&name).since(at).blocking());
             }
         }
     }
@@ -181,7 +181,7 @@ fn source(status: &Status, now: Timestamp, all: &mut Vec<Condition>) {
         } else {
             Condition::new("projection.failing", Severity::Warning, what.clone())
         };
-        let condition = condition.about(key).since(trouble.since);
+        let condition = condition.about(&key).since(trouble.since);
         all.push(Condition { blocks: everything, ..condition });
     }
 }

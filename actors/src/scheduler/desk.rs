@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use crate::{
     availability::Availability,
     clock::Now,
-    messages::{ControlError, Demands, FlushReport},
+    messages::{ControlError, Demands, FlushReport, FlushedBatch},
     model::{
         receiver::ReceiverId,
         schedule::{Room, Schedule, Standing},
@@ -34,7 +34,7 @@ pub(super) struct Desk {
     /// The newest word on what is pending.
     pub(super) revision: u64,
     /// Flushes that want to know first whether there is room.
-    pub(super) asking: Vec<Answer>,
+    pub(super) asking: Vec<(Duration, Answer)>,
     /// No further push begins…
     pub(super) draining: bool,
     /// …and these want to know when the last one has ended.
@@ -48,6 +48,10 @@ pub(super) type LastDeliveries = BTreeMap<ReceiverId, Last>;
 
 /// The last push to a receiver, and how many failed since the last success.
 pub(super) struct Last {
+    /// When it ended (monotonic).
+    pub(super) ended: Duration,
+    /// As the report of a flush shows it.
+    pub(super) flushed: FlushedBatch,
     pub(super) delivery: LastDelivery,
     pub(super) failures: u32,
     /// When the first of them ended.

@@ -168,9 +168,9 @@ impl SchedulerActor {
             log::info!("holding back: {}", desk.schedule.standing(now).reason);
         }
         desk.held = held;
-        for answer in std::mem::take(&mut desk.asking) {
+        for (since, answer) in std::mem::take(&mut desk.asking) {
             if has_room {
-                self.flush(answer, context);
+                self.flush(since, answer, context);
             } else {
                 self.refuse(answer);
             }
@@ -331,32 +331,38 @@ impl SchedulerActor {
                 (previous.map_or(0, |last| last.failures).saturating_add(1), Some(since))
             }
         };
+        let flushed = FlushedBatch {
+            receiver: attempt.receiver.clone(),
+            batch_id: attempt.document.envelope.batch_id,
+            changes: attempt.document.changes.len(),
+            outcome: judged.outcome,
+            detail: judged.detail.clone(),
+        };
         for flush in &mut desk.flushes {
             if let Some(index) = flush.now.iter().position(|receiver| *receiver == attempt.receiver) {
                 flush.now.swap_remove(index);
-                flush.report.delivered += usize::from(judged.outcome == Outcome::Delivered);
-                flush.report.batches.push(FlushedBatch {
-                    receiver: attempt.receiver.clone(),
-                    batch_id: attempt.document.envelope.batch_id,
-                    changes: attempt.document.changes.len(),
-                    outcome: judged.outcome,
-                    detail: judged.detail.clone(),
-                });
+                flush.report.add(flushed.clone());
             }
         }
         let delivery = LastDelivery { at: now.wall, outcome: judged.outcome, detail: judged.detail };
-        desk.last.insert(attempt.receiver.clone(), Last { delivery, failures, failing_since });
+        let last = Last { ended: now.mono, flushed, delivery, failures, failing_since };
+        desk.last.insert(attempt.receiver.clone(), last);
         self.after_push(context);
     }
 
     /// Pushes to everybody that something is pending for; `answer` gets the report when all pushes have ended, also
-    /// those that were under way before.
-    fn flush(&mut self, answer: Answer, context: &mut Context<Self>) {
+    /// those that were under way before. What has been pushed `since` the flush was asked for is in it, too: its own
+    /// sweep may have found what the scheduler pushed at once.
+    fn flush(&mut self, since: Duration, answer: Answer, context: &mut Context<Self>) {
         // A flush that comes during the shutdown is dropped, which tells its sender.
         let Some(desk) = self.desk.as_mut().filter(|desk| !desk.draining) else { return };
         let FlushTargets { ready, busy, served } = desk.schedule.flush_targets();
         let now = ready.iter().cloned().chain(served).collect();
-        desk.flushes.push(PendingFlush { later: busy, now, report: FlushReport::default(), answer });
+        let mut report = FlushReport::default();
+        for last in desk.last.values().filter(|last| last.ended >= since) {
+            report.add(last.flushed.clone());
+        }
+        desk.flushes.push(PendingFlush { later: busy, now, report, answer });
         self.push(ready, Reason::Flush, context);
         self.after_push(context);
     }
@@ -479,14 +485,14 @@ impl Handler<SetPaused> for SchedulerActor {
 impl Handler<FlushNow> for SchedulerActor {
     type Result = ResponseFuture<Result<FlushReport, ControlError>>;
 
-    fn handle(&mut self, FlushNow { when_available }: FlushNow, context: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, FlushNow { since, when_available }: FlushNow, context: &mut Self::Context) -> Self::Result {
         let (answer, done) = oneshot::channel();
         match &mut self.desk {
             Some(desk) if when_available => {
-                desk.asking.push(answer);
+                desk.asking.push((since, answer));
                 self.poll_due(context);
             }
-            _ => self.flush(answer, context),
+            _ => self.flush(since, answer, context),
         }
         Box::pin(async move { done.await.unwrap_or(Err(ControlError::NoAnswer("scheduler"))) })
     }

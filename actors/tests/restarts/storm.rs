@@ -62,7 +62,8 @@ async fn a_thousand_restarts_lose_nothing_and_leak_nothing() {
     let handle = Dispatcher::new(world.setup(&PROJECTIONS, &RECEIVERS), MemoryStore::default())
         .clock(WorldClock(world.clone()))
         .restart_policy(policy)
-        .start();
+        .start()
+        .expect("a running system");
     seconds(10.0).await;
     let idle_tasks = tasks();
 
@@ -120,7 +121,8 @@ async fn a_thousand_restarts_lose_nothing_and_leak_nothing() {
     assert!(status.receivers.iter().all(|receiver| receiver.pending == 0), "{:?}", status.receivers);
 
     let (rss, files, threads_before) = before.expect("taken on the way");
-    assert_eq!(open_files(), files, "open files");
+    // Other tests of this process may still be closing theirs; a leak would be one a restart.
+    assert!(open_files() < files + 100, "open files: {files} before, {} after", open_files());
     assert!(threads() <= threads_before.max(8), "threads: {threads_before} before, {} after", threads());
     assert!(rss_kib() < rss + 8 * 1_024, "resident memory: {rss} KiB before, {} KiB after", rss_kib());
     assert_eq!(tasks(), idle_tasks, "tasks");

@@ -292,6 +292,20 @@ async fn a_flush_polls_first_and_pushes_whatever_availability_and_cooldown_say()
 }
 
 #[actix::test]
+async fn a_flush_reports_what_its_own_sweep_made_the_scheduler_push() {
+    tokio::time::pause();
+    let world = World::new();
+    world.set("tasks", json!(1));
+    let handle = world.start(world.setup(&["tasks"], &["a", "b"]), MemoryStore::default());
+    seconds(10.0).await;
+    world.set("tasks", json!(2));
+    let report = handle.flush().await.expect("a report");
+    assert_eq!(report.delivered, 2, "there was room, so it was pushed before the flush could: {report:?}");
+    assert_eq!(world.told("a").len(), 1);
+    assert_eq!(handle.flush().await.expect("a report").batches, []);
+}
+
+#[actix::test]
 async fn a_flush_that_wants_room_is_refused_with_the_reason() {
     tokio::time::pause();
     let world = World::new();
