@@ -2,9 +2,10 @@
 
 pub mod availability;
 pub mod clock;
-pub mod dispatcher;
+mod dispatcher;
 pub mod events;
 mod failpoint;
+mod handle;
 pub mod http;
 pub mod messages;
 pub mod model;
@@ -15,15 +16,20 @@ pub mod receivers;
 mod scheduler;
 pub mod secret;
 pub mod settings;
+mod setup;
+mod shared;
 pub mod source;
 pub mod status;
 pub mod store;
 pub mod supervision;
 mod supervisor;
+pub mod totals;
 mod watcher;
 
-pub use dispatcher::{Dispatcher, Ended, Handle, Setup};
+pub use dispatcher::{Builder, Dispatcher, StartError};
+pub use handle::{Ended, Handle};
 pub use settings::Settings;
+pub use setup::{AvailabilityFactory, ReceiverFactory, Setup, SetupError, SourceFactory};
 pub use supervisor::SupervisorActor;
 
 /// The server of faults that the end-to-end tests use, too.

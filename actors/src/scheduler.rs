@@ -8,28 +8,28 @@
 use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseFuture,
-    Supervised, fut::wrap_future,
+    Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseFuture, Supervised, fut::wrap_future,
 };
 use tokio::sync::oneshot;
 
 use crate::{
     availability::{Availability, AvailabilityError, AvailabilityErrorKind},
     clock::Now,
-    dispatcher::Shared,
     events::Event,
     failpoint::failpoint,
     messages::{
         ControlError, DemandChanged, Demands, Drain, FlushNow, FlushReport, FlushedBatch, Lease, Leased, Ping,
-        Reconfigure, Reopen, Reopened, SetPaused, Settle, Settlement, Stop,
+        Reconfigure, Reopen, Reopened, SetPaused, Settle, Settlement,
     },
     model::{
         availability::Free,
         document::{AvailabilityNote, Document, Reason},
         receiver::{Reached, ReceiverId},
         schedule::{Delivered, FlushTargets, Phase, Room, Schedule, Standing},
+        time::Timestamp,
     },
     receivers::{DeliveryError, DeliveryErrorKind, Guarantee, Receipt, Receiver},
+    shared::Shared,
     status::{LaneStatus, LastDelivery, SchedulerStatus},
     store::{Delivery, Outcome},
     supervision::CatchPanic,
@@ -57,6 +57,8 @@ struct Desk {
     armed: Option<Duration>,
     flushes: Vec<PendingFlush>,
     standing: Option<Standing>,
+    /// Since when it is in this phase.
+    since: Option<Timestamp>,
     last: LastDeliveries,
     /// The newest word on what is pending.
     revision: u64,
@@ -70,8 +72,16 @@ struct Desk {
     outdated: bool,
 }
 
-/// The last push to each receiver, and how many failed since the last success.
-type LastDeliveries = BTreeMap<ReceiverId, (LastDelivery, u32)>;
+/// The last push to each receiver.
+type LastDeliveries = BTreeMap<ReceiverId, Last>;
+
+/// The last push to a receiver, and how many failed since the last success.
+struct Last {
+    delivery: LastDelivery,
+    failures: u32,
+    /// When the first of them ended.
+    failing_since: Option<Timestamp>,
+}
 
 /// Where the report of a flush goes.
 type Answer = oneshot::Sender<Result<FlushReport, ControlError>>;
@@ -141,6 +151,7 @@ impl SchedulerActor {
             armed: None,
             flushes: Vec::new(),
             standing: None,
+            since: None,
             last: std::mem::take(&mut self.last),
             revision: reopened.demands.revision,
             asking: Vec::new(),
@@ -197,6 +208,7 @@ impl SchedulerActor {
         let now = self.now();
         let Some(desk) = &mut self.desk else { return };
         log_room(desk.schedule.room(), &answer);
+        self.shared.counters.availability_poll(answer.as_ref().map_or_else(|error| error.kind.label(), |_| "ok"));
         let ready = desk.schedule.poll_ended(answer, now);
         let has_room = desk.schedule.has_room();
         for answer in std::mem::take(&mut desk.asking) {
@@ -340,9 +352,12 @@ impl SchedulerActor {
         desk.schedule.push_ended(&attempt.receiver, judged.delivered, now.mono, fastrand::f64());
         let previous = desk.last.get(&attempt.receiver);
         log_delivery(attempt, &judged, previous);
-        let failures = match judged.outcome {
-            Outcome::Delivered => 0,
-            _ => previous.map_or(0, |(_, failures)| *failures).saturating_add(1),
+        let (failures, failing_since) = match judged.outcome {
+            Outcome::Delivered => (0, None),
+            _ => {
+                let since = previous.and_then(|last| last.failing_since).unwrap_or(now.wall);
+                (previous.map_or(0, |last| last.failures).saturating_add(1), Some(since))
+            }
         };
         for flush in &mut desk.flushes {
             if let Some(index) = flush.now.iter().position(|receiver| *receiver == attempt.receiver) {
@@ -357,8 +372,8 @@ impl SchedulerActor {
                 });
             }
         }
-        let last = LastDelivery { at: now.wall, outcome: judged.outcome, detail: judged.detail };
-        desk.last.insert(attempt.receiver.clone(), (last, failures));
+        let delivery = LastDelivery { at: now.wall, outcome: judged.outcome, detail: judged.detail };
+        desk.last.insert(attempt.receiver.clone(), Last { delivery, failures, failing_since });
         self.after_push(context);
     }
 
@@ -425,6 +440,9 @@ impl SchedulerActor {
         let standing = desk.schedule.standing(now);
         if desk.standing.as_ref() != Some(&standing) {
             let phase = desk.standing.as_ref().map_or(Phase::Idle, |standing| standing.phase);
+            if desk.standing.is_none() || standing.phase != phase {
+                desk.since = Some(now.wall);
+            }
             if standing.phase == Phase::Waiting && phase != Phase::Waiting {
                 log::info!("waiting: {}", standing.reason);
             }
@@ -451,7 +469,7 @@ impl Desk {
         let (available, error) = match self.schedule.room() {
             Room::Unasked => (None, None),
             Room::Known { free, .. } => (Some(free.slots(min_available)), None),
-            Room::Unknown { error, .. } => (None, Some(error.to_string())),
+            Room::Unknown { error, .. } => (None, Some(error)),
         };
         let lanes = self.receivers.keys().map(|id| {
             let last = self.last.get(id);
@@ -459,18 +477,23 @@ impl Desk {
                 cooling_until: self.schedule.cooling_until(id, now.mono).map(wall),
                 next_retry_at: self.schedule.next_retry(id).map(wall),
                 in_flight: self.schedule.is_in_flight(id),
-                last: last.map(|(last, _)| last.clone()),
-                failures: last.map_or(0, |(_, failures)| *failures),
+                last: last.map(|last| last.delivery.clone()),
+                failures: last.map_or(0, |last| last.failures),
+                failing_since: last.and_then(|last| last.failing_since),
             };
             (id.clone(), lane)
         });
         SchedulerStatus {
             state: Some(standing.phase),
+            since: self.since,
             reason: standing.reason,
             next_poll_at: self.schedule.next_poll(now.mono).map(wall),
             available,
             min_available,
-            error,
+            room_since: self.schedule.room_since(),
+            has_room: self.schedule.has_room(),
+            error_kind: error.map(|error| error.kind.label()),
+            error: error.map(ToString::to_string),
             lanes: lanes.collect(),
         }
     }
@@ -524,7 +547,7 @@ fn log_room(previous: &Room, answer: &Result<Free, AvailabilityError>) {
 }
 
 /// Logs a delivery: every success, and failures when they begin or when the reason changes.
-fn log_delivery(attempt: &Attempt, judged: &Judged, previous: Option<&(LastDelivery, u32)>) {
+fn log_delivery(attempt: &Attempt, judged: &Judged, previous: Option<&Last>) {
     let Attempt { receiver, document, .. } = attempt;
     let batch = document.envelope.batch_id;
     let changes = document.changes.len();
@@ -533,7 +556,7 @@ fn log_delivery(attempt: &Attempt, judged: &Judged, previous: Option<&(LastDeliv
         log::info!("delivered {changes} changes to {receiver} ({detail}), batch {batch}");
         return;
     }
-    if previous.is_some_and(|(last, _)| last.outcome == judged.outcome && last.detail == *detail) {
+    if previous.is_some_and(|Last { delivery, .. }| delivery.outcome == judged.outcome && delivery.detail == *detail) {
         log::debug!("{receiver}: batch {batch}: {detail}");
         return;
     }
@@ -636,13 +659,5 @@ impl Handler<Ping> for SchedulerActor {
 
     fn handle(&mut self, _: Ping, _: &mut Self::Context) -> Self::Result {
         Ok(())
-    }
-}
-
-impl Handler<Stop> for SchedulerActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, context: &mut Self::Context) {
-        context.stop();
     }
 }

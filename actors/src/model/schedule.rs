@@ -32,6 +32,8 @@ pub struct Schedule {
     /// Whether the last poll was made for lanes that are still waiting for it.
     asked: bool,
     room: Room,
+    /// Since when there is room, or is none, or nothing is known.
+    room_since: Option<Timestamp>,
 }
 
 /// What is known of the free slots.
@@ -169,6 +171,7 @@ impl Schedule {
             last_poll: None,
             asked: false,
             room: Room::Unasked,
+            room_since: None,
         }
     }
 
@@ -243,6 +246,7 @@ impl Schedule {
     pub fn poll_ended(&mut self, answer: Result<Free, AvailabilityError>, now: Now) -> Vec<ReceiverId> {
         self.polling = false;
         self.last_poll = Some(now.mono);
+        let before = (self.has_room(), matches!(self.room, Room::Known { .. }));
         self.room = match (answer, &self.room) {
             (Ok(free), _) => Room::Known { free, at: now.wall },
             (Err(error), Room::Unknown { since, failures, .. }) => {
@@ -250,10 +254,19 @@ impl Schedule {
             }
             (Err(error), _) => Room::Unknown { error, since: now.wall, failures: 1 },
         };
+        if self.room_since.is_none() || before != (self.has_room(), matches!(self.room, Room::Known { .. })) {
+            self.room_since = Some(now.wall);
+        }
         if self.paused || !self.has_room() {
             return Vec::new();
         }
         self.lanes.iter().filter(|(_, lane)| lane.is_ready(now.mono)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Since when there is room, or is none, or nothing is known; `None` before the first poll.
+    #[must_use]
+    pub fn room_since(&self) -> Option<Timestamp> {
+        self.room_since
     }
 
     /// Whether the last poll found enough free slots.

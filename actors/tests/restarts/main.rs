@@ -118,7 +118,8 @@ async fn the_intensity_is_the_hosts_to_choose() {
         ograph_dispatcher_actors::Dispatcher::new(world.setup(&["tasks"], &["a"]), MemoryStore::default())
             .clock(WorldClock(world.clone()))
             .restart_policy(policy)
-            .start();
+            .start()
+            .expect("started");
     fail::cfg("scheduler.started", "50*panic(again)").expect("a fail point");
     seconds(120.0).await;
     assert_eq!(handle.status().actors["scheduler"].restarts, 50);

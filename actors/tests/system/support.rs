@@ -137,7 +137,7 @@ impl World {
 
     /// Starts a dispatcher whose clock is this world's.
     pub(crate) fn start(&self, setup: Setup, store: impl Store) -> Handle {
-        Dispatcher::new(setup, store).clock(WorldClock(self.clone())).start()
+        Dispatcher::new(setup, store).clock(WorldClock(self.clone())).start().expect("started")
     }
 }
 
