@@ -94,7 +94,7 @@ fn orders_are_carried_out() {
     assert!(done(&job, "reload").starts_with("reloaded"));
     std::fs::write(job.setup.path("dispatcher.json"), job.setup.config.to_string().replace("2000", "0"))
         .expect("a file");
-    let refused = run(&job, "reload --state-dir state");
+    let refused = run(&job, "reload");
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.err.contains("ograph.timeout"), "{refused:?}");
     assert_eq!(run(&job, "doctor").code, 1);
