@@ -9,7 +9,7 @@ use crate::config::LogFormat;
 
 /// Starts logging. Does nothing if a logger is there already.
 pub(crate) fn init(format: LogFormat) {
-    let mut builder = env_logger::Builder::from_env(Env::default().default_filter_or("info"));
+    let mut builder = env_logger::Builder::from_env(Env::default().default_filter_or("info,actix_server=warn"));
     builder.target(Target::Stderr);
     match format {
         LogFormat::Text => builder.format_timestamp_millis().format_target(false),
