@@ -9,7 +9,7 @@ use crate::config::LogFormat;
 
 /// Starts logging. Does nothing if a logger is there already.
 pub(crate) fn init(format: LogFormat) {
-    start(format, "info");
+    start(format, "info,actix_server=warn");
 }
 
 /// Starts logging for a command that tells its story itself: only errors, unless `RUST_LOG` wants more.

@@ -97,8 +97,7 @@ impl Daemon {
         let reloader = Arc::new(Reloader::new(loader.clone(), loaded, Arc::clone(clock), handle.clone()));
         let trouble = events_file.as_ref().map(EventsFile::trouble);
         let control = control.map(|control| control.serve(&handle, &reloader, clock, trouble)).transpose()?;
-        let manager = Manager::of(&loader.environment);
-        Ok(Self { handle, reloader, control, events_file, manager })
+        Ok(Self { handle, reloader, control, events_file, manager: Manager::of(&loader.environment) })
     }
 
     /// Runs until the dispatcher ends, or a signal ends it.
@@ -120,6 +119,7 @@ impl Daemon {
     }
 
     async fn end(self) {
+        self.manager.stopping().await;
         // First those who ask, so that nobody is answered by half a daemon.
         if let Some(control) = self.control {
             control.stop().await;
@@ -163,7 +163,6 @@ async fn follow(handle: &Handle, reloader: &Arc<Reloader>, manager: &Manager, si
             }
         }
     }
-    manager.stopping().await;
     log::info!("stopping; deliveries under way may take {} s more, a second signal stops at once", GRACE.as_secs());
     None
 }

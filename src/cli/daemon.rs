@@ -310,6 +310,3 @@ pub(super) fn understood<T: DeserializeOwned>(answer: &Value) -> Result<T, CallE
         CallError::new(Exit::Failed, message)
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -130,7 +130,9 @@ pub(super) async fn reload(control: Data<Control>) -> Answer {
 
 pub(super) async fn events(control: Data<Control>, request: HttpRequest) -> Answer {
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok());
-    let Some(events) = control.history.listen(last) else {
+    let recent = number(request.query_string(), "recent=").unwrap_or(Ok(0));
+    let recent = recent.map_err(|()| Problem::bad_request("recent must be a whole number"))?;
+    let Some(events) = control.history.listen(last, recent) else {
         let detail = "too many listen already; close a page, or try again later";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
     };
@@ -175,9 +177,16 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 
 /// Reads `limit` from a query.
 fn limit(query: &str) -> Result<usize, Problem> {
-    let Some(text) = query.split('&').find_map(|pair| pair.strip_prefix("limit=")) else { return Ok(DELIVERIES) };
-    let limit = text.parse().ok().filter(|limit| (1..=MAX_DELIVERIES).contains(limit));
-    limit.ok_or_else(|| Problem::bad_request(format!("limit must be a whole number from 1 to {MAX_DELIVERIES}")))
+    let Some(limit) = number(query, "limit=") else { return Ok(DELIVERIES) };
+    let limit = limit.ok().and_then(|limit| usize::try_from(limit).ok());
+    limit
+        .filter(|limit| (1..=MAX_DELIVERIES).contains(limit))
+        .ok_or_else(|| Problem::bad_request(format!("limit must be a whole number from 1 to {MAX_DELIVERIES}")))
+}
+
+/// The number behind `name` in a query, if it is there.
+fn number(query: &str, name: &str) -> Option<Result<u64, ()>> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name)).map(|text| text.parse().map_err(|_| ()))
 }
 
 /// Reads from the store where it may block.

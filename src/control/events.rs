@@ -105,20 +105,24 @@ impl History {
         (instance == self.instance).then(|| number.parse().ok()).flatten()
     }
 
-    /// A stream for a listener that has seen `last_event_id`; `None` if too many listen already.
+    /// A stream for a listener that has seen `last_event_id`, or that wants the last `recent` events to begin with;
+    /// `None` if too many listen already.
     ///
     /// It begins with the event `hello`, whose data says whether everything since that id follows (`"resumed": true`),
     /// or the listener should look at the state anew.
     pub(super) fn listen(
         self: &Arc<Self>,
         last_event_id: Option<&str>,
+        recent: u64,
     ) -> Option<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
         let listener = Listener::enter(self)?;
         let newest = self.newest.subscribe();
         let now = newest.borrow().unwrap_or(0);
         let asked = last_event_id.and_then(|id| self.parse(id)).filter(|seen| *seen <= now);
         let resumed = asked.filter(|seen| matches!(self.after(*seen), Next::Events(_)));
-        let seen = resumed.unwrap_or(now);
+        let oldest =
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).front().map_or(now, |record| record.id - 1);
+        let seen = resumed.unwrap_or(now.saturating_sub(recent).max(oldest));
         let hello = format!(
             "retry: 2000\nid: {}-{seen}\nevent: hello\ndata: {{\"resumed\":{}}}\n\n",
             self.instance,
@@ -221,7 +225,7 @@ mod tests {
     #[actix_rt::test]
     async fn a_listener_gets_what_happens_from_now_on() {
         let history = history(3);
-        let mut stream = Box::pin(history.listen(None).unwrap());
+        let mut stream = Box::pin(history.listen(None, 0).unwrap());
         assert_eq!(read(&mut stream), "retry: 2000\nid: run-3\nevent: hello\ndata: {\"resumed\":false}\n\n");
         history.keep(record(4, Event::Paused { paused: true }));
         let text = read(&mut stream);
@@ -234,7 +238,7 @@ mod tests {
     #[actix_rt::test]
     async fn a_listener_that_comes_back_gets_what_it_missed() {
         let history = history(5);
-        let mut stream = Box::pin(history.listen(Some("run-3")).unwrap());
+        let mut stream = Box::pin(history.listen(Some("run-3"), 0).unwrap());
         let text = read(&mut stream);
         assert!(text.contains("\"resumed\":true"), "{text}");
         assert!(!text.contains("id: run-3\nevent: reloaded"));
@@ -242,10 +246,20 @@ mod tests {
     }
 
     #[actix_rt::test]
+    async fn a_new_listener_may_ask_for_the_last_few() {
+        let history = history(KEPT as u64 + 10);
+        let count = |recent| {
+            let mut stream = Box::pin(history.listen(None, recent).unwrap());
+            read(&mut stream).matches("event: reloaded").count()
+        };
+        assert_eq!((count(0), count(3), count(u64::MAX)), (0, 3, KEPT));
+    }
+
+    #[actix_rt::test]
     async fn ids_of_another_process_of_the_future_or_out_of_the_history_begin_anew() {
         let history = history(KEPT as u64 + 10);
         for id in ["other-3", "run-999999999", "run-2", "", "-", "run-x", "3"] {
-            let mut stream = Box::pin(history.listen(Some(id)).unwrap());
+            let mut stream = Box::pin(history.listen(Some(id), 0).unwrap());
             let text = read(&mut stream);
             assert!(text.contains("\"resumed\":false") && text.matches("event:").count() == 1, "{id}: {text}");
         }
@@ -254,7 +268,7 @@ mod tests {
     #[actix_rt::test]
     async fn a_listener_that_lags_too_far_behind_is_dropped() {
         let history = history(1);
-        let mut stream = Box::pin(history.listen(None).unwrap());
+        let mut stream = Box::pin(history.listen(None, 0).unwrap());
         read(&mut stream);
         for id in 2..KEPT as u64 + 10 {
             history.keep(record(id, Event::Reloaded));
@@ -267,7 +281,7 @@ mod tests {
     #[actix_rt::test]
     async fn nothing_in_an_event_can_end_it() {
         let history = history(0);
-        let mut stream = Box::pin(history.listen(None).unwrap());
+        let mut stream = Box::pin(history.listen(None, 0).unwrap());
         read(&mut stream);
         let message = "a\n\nevent: forged\rdata: 1\r\n".to_owned();
         history.keep(record(1, Event::StoreFailing { message }));
@@ -279,7 +293,7 @@ mod tests {
     #[actix_rt::test]
     async fn the_end_ends_every_stream_and_listeners_are_limited() {
         let history = history(0);
-        let streams: Vec<_> = std::iter::from_fn(|| history.listen(None).map(Box::pin)).collect();
+        let streams: Vec<_> = std::iter::from_fn(|| history.listen(None, 0).map(Box::pin)).collect();
         assert_eq!(streams.len(), MAX_LISTENERS);
         history.end();
         for mut stream in streams {
@@ -291,7 +305,7 @@ mod tests {
     #[actix_rt::test]
     async fn a_silent_stream_shows_that_it_lives() {
         tokio::time::pause();
-        let mut stream = Box::pin(history(0).listen(None).unwrap());
+        let mut stream = Box::pin(history(0).listen(None, 0).unwrap());
         read(&mut stream);
         assert_eq!(stream.next().await.unwrap().unwrap(), ": alive\n\n");
     }

@@ -1,7 +1,6 @@
 //! What holds for every request and every answer: the `Host`, the token, headers, and errors in one form.
 
 use actix_web::{
-    ResponseError as _,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -40,14 +39,8 @@ pub(super) async fn guard<B: MessageBody + 'static>(
             request.into_response(response)
         }
         None => {
-            let (request_head, path) = (request.request().clone(), request.path().to_owned());
-            match next.call(request).await {
-                Ok(answer) => as_problem(answer.map_into_boxed_body(), &path),
-                Err(error) => {
-                    let status = error.as_response_error().status_code();
-                    ServiceResponse::new(request_head, explain(status, &path).error_response())
-                }
-            }
+            let path = request.path().to_owned();
+            as_problem(next.call(request).await?.map_into_boxed_body(), &path)
         }
     };
     protect(answer.headers_mut());

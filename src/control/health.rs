@@ -211,7 +211,7 @@ fn receivers(status: &Status, now: Timestamp, all: &mut Vec<Condition>) {
             Outcome::Refused => ("receiver.refused", Severity::Error),
             Outcome::Skipped => ("receiver.skipped", Severity::Warning),
         };
-        let message = format!("receiver {} {}", receiver.receiver, words::receiver(receiver, now));
+        let message = words::receiver(receiver, now);
         all.push(Condition::new(name, severity, message).about(&receiver.receiver).since(receiver.failing_since));
     }
 }

@@ -84,7 +84,8 @@ fn operation(call: &Call, generator: &mut SchemaGenerator) -> Value {
     }
     if call.path == routes::EVENTS {
         let parameter = json!({"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}});
-        operation["parameters"] = json!([parameter]);
+        let schema = json!({"type": "integer", "minimum": 0, "default": 0});
+        operation["parameters"] = json!([parameter, {"name": "recent", "in": "query", "schema": schema}]);
     }
     operation
 }

@@ -109,9 +109,12 @@ pub(super) static CALLS: [Call; 16] = [
             web::get().to(calls::deliveries)
         })
     },
-    get(EVENTS, "Everything as it happens: server-sent events", Content::Text("text/event-stream"), || {
-        web::get().to(calls::events)
-    }),
+    Call {
+        errors: &[(400, "recent is not a number"), (503, "too many listen already")],
+        ..get(EVENTS, "Everything as it happens: server-sent events", Content::Text("text/event-stream"), || {
+            web::get().to(calls::events)
+        })
+    },
     Call {
         request: Some(schema::<FlushRequest>),
         errors: &[

@@ -4,6 +4,19 @@ use std::{
     ffi::OsStr,
     future::{pending, ready},
     os::unix::net::UnixDatagram,
+    sync::{Arc, Condvar, Mutex},
+};
+
+use futures_util::future::LocalBoxFuture;
+use ograph_dispatcher_actors::{
+    Dispatcher, Settings, Setup,
+    availability::{Availability, AvailabilityError},
+    model::{
+        availability::Free,
+        key::{Projection, ProjectionKey},
+    },
+    source::{Observation, Source, SourceError, Validators},
+    store::{Delivery, MemoryStore, Observed, Saved, Store, StoreError, Write},
 };
 
 use tempfile::TempDir;
@@ -141,6 +154,85 @@ async fn a_daemon_in_which_an_actor_hangs_or_fails_gives_no_sign_of_life() {
     let failing = manager.live(|| ready(Err("the watcher did not answer")));
     assert!(timeout(Duration::from_secs(600), failing).await.is_err());
     assert_eq!(systemd.received(), [""; 0]);
+}
+
+/// A store that answers nothing until it is let go, as a disk that hangs.
+struct HangingStore {
+    store: MemoryStore,
+    open: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl HangingStore {
+    fn wait(&self) -> &MemoryStore {
+        let (open, changed) = &*self.open;
+        let open = open.lock().expect("no panic");
+        drop(changed.wait_while(open, |open| !*open).expect("no panic"));
+        &self.store
+    }
+}
+
+impl Store for HangingStore {
+    fn load(&self) -> Result<Saved, StoreError> {
+        self.wait().load()
+    }
+
+    fn observed(&self, keys: &[ProjectionKey]) -> Result<Vec<Option<Observed>>, StoreError> {
+        self.wait().observed(keys)
+    }
+
+    fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
+        self.wait().commit(writes)
+    }
+
+    fn deliveries(&self, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        self.wait().deliveries(limit)
+    }
+}
+
+/// Watches nothing and has no room.
+struct Nothing;
+
+impl Source for Nothing {
+    fn observe<'a>(
+        &'a self,
+        _: &'a Projection,
+        _: &'a Validators,
+    ) -> LocalBoxFuture<'a, Result<Observation, SourceError>> {
+        Box::pin(ready(Ok(Observation::Absent)))
+    }
+}
+
+impl Availability for Nothing {
+    fn free(&self) -> LocalBoxFuture<'_, Result<Free, AvailabilityError>> {
+        Box::pin(ready(Ok(Free::Slots(0))))
+    }
+}
+
+#[actix_rt::test]
+async fn an_actor_that_hangs_keeps_the_signs_of_life_back_until_it_goes_on() {
+    let mut systemd = Systemd::listen();
+    systemd.set("WATCHDOG_USEC", "20000");
+    let open = Arc::new((Mutex::new(false), Condvar::new()));
+    let store = HangingStore { store: MemoryStore::default(), open: Arc::clone(&open) };
+    let setup = Setup::new(Settings::watching(Vec::new()), || Nothing, || Nothing);
+    let handle = Dispatcher::new(setup, store).start().expect("a dispatcher");
+    let mut attending = Box::pin(systemd.manager().attend(handle.clone()));
+    assert!(timeout(Duration::from_millis(500), &mut attending).await.is_err());
+    let count = |systemd: &Systemd| systemd.received().iter().filter(|message| *message == "WATCHDOG=1").count();
+    assert_eq!(count(&systemd), 0);
+
+    *open.0.lock().expect("no panic") = true;
+    open.1.notify_all();
+    let lives = async {
+        while count(&systemd) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = &mut attending => panic!("it attends for as long as it is asked to"),
+        lives = timeout(Duration::from_secs(20), lives) => lives.expect("a sign of life"),
+    }
+    handle.shutdown(Duration::ZERO).await;
 }
 
 #[actix_rt::test]

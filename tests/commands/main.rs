@@ -5,6 +5,7 @@ mod finding;
 mod lists;
 mod notify;
 mod orders;
+mod real;
 mod services;
 mod status;
 #[path = "../support/mod.rs"]

@@ -88,6 +88,37 @@ fn output_that_no_terminal_shows_has_no_colours() {
     assert!(!user.run("status").out.contains('\u{1b}'));
 }
 
+/// What the program writes to a terminal.
+fn on_a_terminal(user: &User, line: &str) -> String {
+    use std::{fs::File, io::Read as _};
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&terminal).expect("a terminal");
+    unlockpt(&terminal).expect("a terminal");
+    let name = ptsname(&terminal, Vec::new()).expect("a name").into_string().expect("UTF-8");
+    let screen = File::options().read(true).write(true).open(name).expect("a terminal");
+    let mut child = user.command(line).stdout(screen).spawn().expect("the program");
+    // The command holds the other end, and is gone now; at its end the terminal is at its end, too.
+    let mut shown = Vec::new();
+    let _end = File::from(terminal).read_to_end(&mut shown);
+    assert_eq!(child.wait().expect("a child").code(), Some(0), "{line}");
+    String::from_utf8(shown).expect("UTF-8")
+}
+
+#[test]
+fn a_terminal_gets_colours_unless_they_are_declined() {
+    let mut user = User::new();
+    let daemon = StandIn::of(&user);
+    daemon.answer_json(&calm());
+    let shown = on_a_terminal(&user, "status");
+    assert!(shown.contains("\u{1b}[33mwaiting\u{1b}[0m: 1 of 2") && shown.contains("\u{1b}[1mRECEIVER"), "{shown:?}");
+    assert!(!on_a_terminal(&user, "status --json").contains('\u{1b}'));
+    user.set("NO_COLOR", "1");
+    let plain = on_a_terminal(&user, "status");
+    assert!(plain.contains("waiting: 1 of 2") && !plain.contains('\u{1b}'), "{plain:?}");
+}
+
 #[test]
 fn watching_goes_on_while_the_daemon_is_away_and_ends_with_ctrl_c() {
     use rustix::process::{Pid, Signal, kill_process};

@@ -249,7 +249,7 @@ async function follow() {
       alive();
       const headers = { Authorization: `Bearer ${token}` };
       if (lastId) headers["Last-Event-ID"] = lastId;
-      const answer = await fetch("/v1/events", { headers, cache: "no-store", credentials: "omit", signal: abort.signal });
+      const answer = await fetch(lastId ? "/v1/events" : "/v1/events?recent=40", { headers, cache: "no-store", credentials: "omit", signal: abort.signal });
       if (answer.status === 401) throw new Refused();
       if (!answer.ok) throw new Error(answer.statusText);
       await refresh();
@@ -317,10 +317,11 @@ function once(id) {
   wire.classList.add("once");
 }
 function happened(name, event) {
-  if (name === "changed") once("w-change");
-  if (name === "pushing") once("w-push");
+  const fresh = now() - Date.parse(event.at) < 5000;
+  if (fresh && name === "changed") once("w-change");
+  if (fresh && name === "pushing") once("w-push");
   if (name !== "hello" && name !== "standing") {
-    state.events.unshift({ name, event, fresh: true });
+    state.events.unshift({ name, event, fresh });
     state.events.length = Math.min(state.events.length, 80);
     drawActivity();
   }
@@ -388,6 +389,7 @@ function tick() {
 function ring(id, part) {
   const filled = Math.max(0, Math.min(1, part)) * 100;
   $(id).style.strokeDasharray = `${filled} 100`;
+  flag($(id), "on", filled > 0.5);
 }
 const STATE_TONES = { idle: "good", waiting: "warn", pushing: "busy", cooldown: "accent", paused: "warn", starting: "" };
 function drawHeadline({ scheduler, receivers, conditions }, pending) {
@@ -426,14 +428,15 @@ function drawSource({ watcher, conditions }) {
 function drawScheduler(scheduler) {
   const { available, minAvailable, enough, error } = scheduler.availability;
   text("scheduler-state", t.states[scheduler.state] || scheduler.state);
-  const cooling = future(scheduler.cooldownUntil);
+  const cooling = scheduler.state === "cooldown" && future(scheduler.cooldownUntil);
   text("scheduler-more", error ? t.unknown : cooling ? t.left(left(scheduler.cooldownUntil)) : available === null ? t.unknown : t.free(available, minAvailable));
   tone($("s-scheduler").querySelector(".disc"), error ? "warn" : STATE_TONES[scheduler.state]);
   const length = cooling ? Date.parse(scheduler.cooldownUntil) - Date.parse(scheduler.since) : 0;
   ring("gate-ring", length > 0 ? (Date.parse(scheduler.cooldownUntil) - now()) / length : 0);
   const count = Math.min(12, Math.max(available || 0, minAvailable));
-  section("slots", [available, minAvailable, enough], () => available === null ? [] :
-    Array.from({ length: count }, (_, index) => make("i", { class: index < available ? enough ? "free" : "short" : "" })));
+  const waiting = scheduler.state === "waiting";
+  section("slots", [available, minAvailable, enough, waiting], () => available === null ? [] :
+    Array.from({ length: count }, (_, index) => make("i", { class: index < available ? enough ? "free" : waiting ? "short" : "some" : "" })));
 }
 function drawReceivers(receivers) {
   const lines = receivers.map((one) => {
@@ -451,11 +454,11 @@ function drawReceivers(receivers) {
       one.pending ? make("em", {}, t.nPending(one.pending)) : null, lines[index][1] ? make("span", {}, lines[index][1]) : null)) : [make("li", {}, make("i"), make("span", {}, t.nobody))]);
 }
 function drawConditions(status) {
-  const list = status.conditions.filter((one) => !["pushing.paused", "starting"].includes(one.name));
+  const list = status.conditions.filter((one) => !["pushing.paused", "starting", "receiver.failing"].includes(one.name));
   $("conditions").hidden = !list.length;
   section("conditions", list, () => list.map((one) =>
     make("div", { class: "condition", "data-tone": { error: "bad", warning: "warn", notice: "busy" }[one.severity] }, icon("alert"),
-      make("div", {}, make("b", {}, one.subject || one.name), " ", make("span", {}, one.message)),
+      make("div", {}, one.subject ? make("b", {}, one.subject) : null, make("span", {}, one.message)),
       one.since ? make("time", { datetime: one.since }, clock(one.since)) : null)));
 }
 
