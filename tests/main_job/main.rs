@@ -2,6 +2,7 @@
 
 mod disk;
 mod faults;
+mod hardships;
 mod many;
 mod process;
 mod pushing;
