@@ -5,7 +5,10 @@
 //! - [`config`]: what may be set, and how it is loaded
 //! - [`run`]: the daemon itself: store, actors, signals
 //! - `assemble`: from a configuration to the parts of the actor system
+//! - `control`: shows and steers the running daemon: HTTP, events, metrics, the status page
+//! - `events_file`: the audit trail as a file
 //! - `logging`: where log lines go, as text or JSON
+//! - `reload`: another configuration while it runs
 //! - `sandbox`: the whole job on this machine alone
 //! - `signals`: what the system tells the daemon
 //! - `systemd`: what the daemon tells systemd
@@ -13,7 +16,10 @@
 mod assemble;
 pub mod cli;
 pub mod config;
+mod control;
+mod events_file;
 mod logging;
+mod reload;
 pub mod run;
 mod sandbox;
 mod signals;

@@ -5,5 +5,7 @@ use std::process::ExitCode;
 use ograph_dispatcher::{cli, config::Environment};
 
 fn main() -> ExitCode {
+    #[cfg(all(feature = "failpoints", debug_assertions))]
+    let _points = fail::FailScenario::setup();
     cli::main(std::env::args_os(), Environment::of_process())
 }

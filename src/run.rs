@@ -1,6 +1,6 @@
 //! The daemon: what happens between a valid configuration and the end of the process.
 
-use std::{error::Error, future::Future, sync::Arc, time::Duration};
+use std::{error::Error, path::PathBuf, sync::Arc, time::Duration};
 
 use actix_rt::System;
 use futures_util::{
@@ -18,7 +18,10 @@ use ograph_dispatcher_actors::{
 use crate::{
     assemble,
     config::{Config, Loaded, Loader},
+    control::{self, ControlServer},
+    events_file::EventsFile,
     logging,
+    reload::Reloader,
     signals::{Signal, Signals},
     systemd::Manager,
 };
@@ -46,12 +49,20 @@ pub fn run(loader: &Loader, loaded: &Loaded) -> Result<(), Box<dyn Error>> {
             path.display()
         );
     }
+    let control = control::Bound::new(config)?;
     announce(config);
     System::new().block_on(async {
         let signals = Signals::listen()?;
         let handle = Dispatcher::new(setup, store).clock(Arc::clone(&clock)).start()?;
-        let manager = Manager::of(&loader.environment);
-        serve(&handle, signals, &manager, |handle| reload(loader, &clock, handle)).await
+        let daemon = Daemon::start(loader, loaded, &clock, control, handle.clone());
+        let daemon = match daemon {
+            Ok(daemon) => daemon,
+            Err(error) => {
+                handle.shutdown(GRACE).await;
+                return Err(error);
+            }
+        };
+        daemon.run(signals).await
     })
 }
 
@@ -64,16 +75,69 @@ fn announce(config: &Config) {
     );
 }
 
-/// Follows the signals until the dispatcher ends.
-async fn serve<F>(
-    handle: &Handle,
-    mut signals: Signals,
-    manager: &Manager,
-    reload: impl Fn(Handle) -> F,
-) -> Result<(), Box<dyn Error>>
-where
-    F: Future<Output = ()>,
-{
+/// The dispatcher with all that surrounds it.
+struct Daemon {
+    handle: Handle,
+    reloader: Arc<Reloader>,
+    control: Option<ControlServer>,
+    events_file: Option<EventsFile>,
+    manager: Manager,
+}
+
+impl Daemon {
+    fn start(
+        loader: &Loader,
+        loaded: &Loaded,
+        clock: &Arc<dyn Clock>,
+        control: Option<control::Bound>,
+        handle: Handle,
+    ) -> Result<Self, Box<dyn Error>> {
+        let path = loaded.config.events_file.clone();
+        let events_file = path.map(|path| open_events_file(path, &handle)).transpose()?;
+        let reloader = Arc::new(Reloader::new(loader.clone(), loaded, Arc::clone(clock), handle.clone()));
+        let trouble = events_file.as_ref().map(EventsFile::trouble);
+        let control = control.map(|control| control.serve(&handle, &reloader, clock, trouble)).transpose()?;
+        let manager = Manager::of(&loader.environment);
+        Ok(Self { handle, reloader, control, events_file, manager })
+    }
+
+    /// Runs until the dispatcher ends, or a signal ends it.
+    async fn run(self, mut signals: Signals) -> Result<(), Box<dyn Error>> {
+        let ended = follow(&self.handle, &self.reloader, &self.manager, &mut signals).await;
+        let again = Box::pin(async { while signals.next().await != Signal::Stop {} });
+        if let Either::Right(_) = select(Box::pin(self.end()), again).await {
+            return Err("stopped at once; what was under way is repeated after the next start".into());
+        }
+        match ended {
+            None | Some(Ended::Stopped) => {
+                log::info!("stopped");
+                Ok(())
+            }
+            Some(Ended::Escalated { actor, panic }) => {
+                Err(format!("the {actor} panicked too often, the last time: {panic}").into())
+            }
+        }
+    }
+
+    async fn end(self) {
+        // First those who ask, so that nobody is answered by half a daemon.
+        if let Some(control) = self.control {
+            control.stop().await;
+        }
+        self.handle.shutdown(GRACE).await;
+        if let Some(events_file) = self.events_file {
+            events_file.finish();
+        }
+    }
+}
+
+fn open_events_file(path: PathBuf, handle: &Handle) -> Result<EventsFile, String> {
+    EventsFile::start(path.clone(), handle)
+        .map_err(|error| format!("cannot append to {} (`log.eventsFile`): {error}", path.display()))
+}
+
+/// Follows the signals until one says stop, or the dispatcher ends by itself.
+async fn follow(handle: &Handle, reloader: &Arc<Reloader>, manager: &Manager, signals: &mut Signals) -> Option<Ended> {
     let mut ended = Box::pin(handle.ended());
     // What was asked for and is not done yet. Nobody waits for it, so nothing is held up by it.
     let mut tasks = FuturesUnordered::new();
@@ -82,7 +146,7 @@ where
     loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
-            ended = &mut ended => return give_up(handle, ended).await,
+            ended = &mut ended => return Some(ended),
             Some(()) = tasks.next() => continue,
         };
         match signal {
@@ -91,30 +155,17 @@ where
                 let handle = handle.clone();
                 tasks.push(async move { report_flush(handle.flush().await) }.boxed_local());
             }
-            Signal::Reload => tasks.push(manager.during_reload(reload(handle.clone())).boxed_local()),
+            Signal::Reload => {
+                let reloader = Arc::clone(reloader);
+                // It says itself what came of it.
+                let reload = async move { drop(reloader.reload().await) };
+                tasks.push(manager.during_reload(reload).boxed_local());
+            }
         }
     }
     manager.stopping().await;
     log::info!("stopping; deliveries under way may take {} s more, a second signal stops at once", GRACE.as_secs());
-    let shutdown = Box::pin(handle.shutdown(GRACE));
-    let again = Box::pin(async { while signals.next().await != Signal::Stop {} });
-    match select(shutdown, again).await {
-        Either::Left(_) => {
-            log::info!("stopped");
-            Ok(())
-        }
-        Either::Right(_) => Err("stopped at once; what was under way is repeated after the next start".into()),
-    }
-}
-
-async fn give_up(handle: &Handle, ended: Ended) -> Result<(), Box<dyn Error>> {
-    handle.shutdown(GRACE).await;
-    match ended {
-        Ended::Stopped => Ok(()),
-        Ended::Escalated { actor, panic } => {
-            Err(format!("the {actor} panicked too often, the last time: {panic}").into())
-        }
-    }
+    None
 }
 
 fn report_flush(report: Result<FlushReport, ControlError>) {
@@ -122,26 +173,5 @@ fn report_flush(report: Result<FlushReport, ControlError>) {
         Ok(report) if report.batches.is_empty() => log::info!("flush: nothing was pending"),
         Ok(report) => log::info!("flush: {} of {} receivers told", report.delivered, report.batches.len()),
         Err(error) => log::warn!("flush: {error}"),
-    }
-}
-
-/// Loads the configuration anew. Everything that can fail comes first; then it is in force, or nothing has changed.
-async fn reload(loader: &Loader, clock: &Arc<dyn Clock>, handle: Handle) {
-    let loaded = match loader.load() {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            log::error!("the configuration is not reloaded, the one before stays in force:\n{error}");
-            return;
-        }
-    };
-    for warning in &loaded.warnings {
-        log::warn!("{warning}");
-    }
-    match assemble::setup(&loaded.config, &loader.environment, clock) {
-        Ok(setup) => match handle.reload(setup).await {
-            Ok(()) => log::info!("the configuration is reloaded"),
-            Err(error) => log::error!("the configuration is not reloaded: {error}"),
-        },
-        Err(error) => log::error!("the configuration is not reloaded, the one before stays in force: {error}"),
     }
 }

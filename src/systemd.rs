@@ -11,7 +11,7 @@
 use std::{cell::Cell, ffi::OsString, fmt::Display, future::Future, io, rc::Rc, time::Duration};
 
 use futures_util::{Stream, StreamExt as _, future::join, stream::iter};
-use ograph_dispatcher_actors::{Handle, events::Event, model::schedule::Phase};
+use ograph_dispatcher_actors::{Handle, events::Event, status::Phase};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::config::Environment;

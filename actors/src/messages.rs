@@ -194,6 +194,9 @@ pub struct Demands {
 #[rtype(result = "Result<Leased, ControlError>")]
 pub(crate) struct Lease {
     pub(crate) receivers: Vec<ReceiverId>,
+    /// Those of them that get a repeat of their last batch or nothing: they are cooling down. What was decided may be
+    /// overtaken by what was observed since.
+    pub(crate) cooling: Vec<ReceiverId>,
     pub(crate) reason: Reason,
     pub(crate) availability: AvailabilityNote,
     pub(crate) cooldown: Duration,

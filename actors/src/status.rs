@@ -229,6 +229,11 @@ impl Board {
         update(self.actors.write().unwrap_or_else(PoisonError::into_inner).entry(actor).or_default());
     }
 
+    /// The actor has started, for the first time or again.
+    pub(crate) fn runs(&self, actor: &'static str) {
+        self.update_actor(actor, |status| status.state = ActorState::Running);
+    }
+
     pub(crate) fn status(&self) -> Status {
         let scheduler = self.scheduler.get();
         let receivers = self

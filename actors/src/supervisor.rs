@@ -42,9 +42,9 @@ const MAILBOX: usize = 64;
 
 /// The names of the actors, in status, logs and metrics.
 pub(crate) const SUPERVISOR: &str = "supervisor";
-const WATCHER: &str = "watcher";
-const PENDING: &str = "pending";
-const SCHEDULER: &str = "scheduler";
+pub(crate) const WATCHER: &str = "watcher";
+pub(crate) const PENDING: &str = "pending";
+pub(crate) const SCHEDULER: &str = "scheduler";
 
 /// The root of the actor system. Send it the messages [for everybody](crate::messages); its address stays good over every
 /// restart.
@@ -213,7 +213,7 @@ impl Actor for SupervisorActor {
         if self.children.is_none() {
             self.children = Some(self.launch_children(&context.address()));
         }
-        self.shared.board.update_actor(SUPERVISOR, |status| status.state = ActorState::Running);
+        self.shared.board.runs(SUPERVISOR);
     }
 }
 

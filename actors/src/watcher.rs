@@ -36,7 +36,7 @@ use crate::{
     status::{Trouble, WatcherStatus},
     store::ObservedHead,
     supervision::CatchPanic,
-    supervisor::SupervisorActor,
+    supervisor::{SupervisorActor, WATCHER},
 };
 
 /// How long changes are gathered while other polls of the sweep are still running.
@@ -454,6 +454,7 @@ impl Actor for WatcherActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         failpoint!("watcher.started");
+        self.shared.board.runs(WATCHER);
         self.recall(context);
     }
 }

@@ -58,10 +58,12 @@ pub struct Config {
     pub agents: Vec<Agent>,
     /// The folder of the store.
     pub state_dir: PathBuf,
-    /// The control server. Not active in this version.
+    /// The control server.
     pub control: Control,
     /// How the log is written.
     pub log_format: LogFormat,
+    /// Where every event is written as a line of JSON; `None` for nowhere.
+    pub events_file: Option<PathBuf>,
 }
 
 /// Where projections are read.

@@ -314,7 +314,7 @@ struct State {
     dir: Option<Text>,
 }
 
-/// The control server. Not active in this version.
+/// The control server.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Control {
@@ -331,6 +331,8 @@ struct Log {
     /// Lines for people, or one JSON object a line. Environment: OGRAPH_LOG_FORMAT; the level is set by RUST_LOG.
     #[schemars(transform = or(d::LOG_FORMAT))]
     format: Option<LogFormat>,
+    /// A file to which every event is appended as a line of JSON; null or left out for none. A reload opens it anew.
+    events_file: Option<String>,
 }
 
 #[derive(JsonSchema)]

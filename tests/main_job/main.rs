@@ -1,5 +1,6 @@
 //! The whole job, end to end: the real daemon between an OGraph and an OpenClaw on real sockets.
 
+mod faults;
 mod many;
 mod process;
 mod pushing;

@@ -3,15 +3,16 @@
 //! Every operation reads what it needs, changes the ledger in memory and commits the difference in one transaction. It
 //! works on a copy: only if the commit succeeded does the actor take the copy over.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
 use crate::{
     events::{Event, PendingEffect},
-    messages::{Observed, Settle, Settlement},
+    failpoint::failpoint,
+    messages::{Lease, Observed, Settle, Settlement},
     model::{
-        document::{self, AvailabilityNote, ChangeKind, Document, Envelope, Reason},
+        document::{self, ChangeKind, Document, Envelope},
         key::{Projection, ProjectionKey},
         merge::{Effect, MergeMap},
         receiver::{Reached, ReceiverId},
@@ -61,7 +62,9 @@ impl Ledger {
             }
         }
         if !writes.is_empty() {
+            failpoint!("open.commit");
             store.commit(&writes)?;
+            failpoint!("open.committed");
         }
         Ok(ledger)
     }
@@ -136,7 +139,9 @@ impl Ledger {
             writes.push(Write::Observed(new.key.clone(), store::Observed { head, state: new.state.clone() }));
         }
         if !writes.is_empty() {
+            failpoint!("record.commit");
             store.commit(&writes)?;
+            failpoint!("record.committed");
         }
         Ok(events)
     }
@@ -166,23 +171,24 @@ impl Ledger {
 
     /// Freezes what is pending for `receivers` and stores it before anybody sends it. Receivers with the same content
     /// get the same batch. A batch that is already out is handed out again.
-    #[expect(clippy::too_many_arguments, reason = "all of them are parts of one request")]
     pub(crate) fn lease(
         &mut self,
         store: &dyn Store,
-        receivers: &[ReceiverId],
-        reason: Reason,
-        availability: AvailabilityNote,
-        cooldown: Duration,
+        wanted: &Lease,
         now: Timestamp,
         setup: &Setup,
     ) -> Result<BTreeMap<ReceiverId, Arc<Document>>, StoreError> {
+        let Lease { receivers, cooling, reason, availability, cooldown } = wanted;
+        let (reason, availability) = (*reason, *availability);
         let mut writes = Vec::new();
         let mut documents = BTreeMap::new();
         let mut fresh: Vec<(Envelope, BTreeMap<_, _>)> = Vec::new();
         for id in receivers {
             let Some(account) = self.accounts.get_mut(id) else { continue };
             if account.map.in_flight().is_none() {
+                if cooling.contains(id) && !account.map.repeats() {
+                    continue;
+                }
                 let content = account.map.content();
                 let envelope = match fresh.iter().find(|(_, other)| *other == content) {
                     Some((envelope, _)) => envelope.clone(),
@@ -192,7 +198,7 @@ impl Ledger {
                     continue;
                 }
                 fresh.push((envelope, content));
-                account.record.cooldown_until = Some(now + cooldown);
+                account.record.cooldown_until = Some(now + *cooldown);
                 writes.push(Write::Lease(id.clone(), account.map.lease_state().cloned()));
                 writes.push(Write::Receiver(id.clone(), account.record.clone()));
             }
@@ -203,7 +209,9 @@ impl Ledger {
             }
         }
         if !writes.is_empty() {
+            failpoint!("lease.commit");
             store.commit(&writes)?;
+            failpoint!("lease.committed");
         }
         Ok(documents)
     }
@@ -229,7 +237,10 @@ impl Ledger {
         let mut writes = account.writes(id, keys);
         writes.push(Write::Receiver(id.clone(), account.record.clone()));
         writes.push(Write::Delivery(settle.delivery.clone()));
-        store.commit(&writes)
+        failpoint!("settle.commit");
+        store.commit(&writes)?;
+        failpoint!("settle.committed");
+        Ok(())
     }
 
     /// Takes back every batch that is out: whoever sent it is gone, and nobody knows whether it arrived.
@@ -241,13 +252,21 @@ impl Ledger {
             account.map.release(batch.envelope.batch_id, Reached::Maybe);
             writes.extend(account.writes(id, keys));
         }
-        if writes.is_empty() { Ok(()) } else { store.commit(&writes) }
+        if !writes.is_empty() {
+            failpoint!("reopen.commit");
+            store.commit(&writes)?;
+            failpoint!("reopen.committed");
+        }
+        Ok(())
     }
 
     /// Stores whether pushing is paused.
     pub(crate) fn pause(&mut self, store: &dyn Store, paused: bool) -> Result<(), StoreError> {
         self.paused = paused;
-        store.commit(&[Write::Paused(paused)])
+        failpoint!("pause.commit");
+        store.commit(&[Write::Paused(paused)])?;
+        failpoint!("pause.committed");
+        Ok(())
     }
 }
 

@@ -26,6 +26,8 @@ use crate::{
     model::key::ProjectionKey,
     shared::Shared,
     store::{ObservedHead, Store, StoreError},
+    supervision::catch,
+    supervisor::PENDING,
 };
 
 /// How long to wait before the store is opened again when it refuses.
@@ -101,13 +103,11 @@ impl PendingActor {
 
 /// Runs `work` where it may block. A panic inside goes on here, to be caught by the actor's guard.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match actix_rt::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is ending, and this future with it.
-            Err(_) => std::future::pending().await,
-        },
+    match actix_rt::task::spawn_blocking(|| catch(work)).await {
+        Ok(Ok(value)) => value,
+        Ok(Err(panic)) => panic.resume(),
+        // The runtime is ending, and this future with it.
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -116,6 +116,7 @@ impl Actor for PendingActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         failpoint!("pending.started");
+        self.shared.board.runs(PENDING);
         self.open(context);
     }
 }
@@ -180,10 +181,7 @@ impl Handler<Lease> for PendingActor {
     fn handle(&mut self, message: Lease, _: &mut Self::Context) -> Self::Result {
         let now = self.shared.clock.now().wall;
         let setup = self.shared.setup();
-        let leased = self.transact(move |store, ledger| {
-            let Lease { receivers, reason, availability, cooldown } = message;
-            ledger.lease(store, &receivers, reason, availability, cooldown, now, &setup)
-        });
+        let leased = self.transact(move |store, ledger| ledger.lease(store, &message, now, &setup));
         AtomicResponse::new(Box::pin(
             leased.map(|documents, actor, _| documents.map(|documents| Leased { documents, demands: actor.demands() })),
         ))

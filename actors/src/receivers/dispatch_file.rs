@@ -17,7 +17,7 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{DeliveryError, Reached, Receipt, Receiver, ReceiverId};
-use crate::model::document::Document;
+use crate::{failpoint::failpoint, model::document::Document};
 
 /// How long a write may take: a network file system that hangs must not hang the receiver.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -142,7 +142,9 @@ impl Replacement {
         if self.given_up.load(Ordering::Relaxed) {
             return Err(self.failed("not replaced", "the delivery was given up"));
         }
+        failpoint!("file.rename");
         temp.rename(&self.path).map_err(|error| self.failed("cannot be replaced", format!("{error}; {ELSEWHERE}")))?;
+        failpoint!("file.renamed");
         flush(folder)
             .map_err(|error| failed(&self.path, Reached::Maybe, "replaced, but may not survive a crash", error))?;
         Ok(Receipt { detail: format!("{} bytes to {}", self.text.len(), self.path.display()) })

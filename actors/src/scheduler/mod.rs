@@ -39,7 +39,7 @@ use crate::{
     status::LastDelivery,
     store::{Delivery, Outcome},
     supervision::CatchPanic,
-    supervisor::SupervisorActor,
+    supervisor::{SCHEDULER, SupervisorActor},
 };
 
 /// How long to wait before the store is asked again.
@@ -196,8 +196,19 @@ impl SchedulerActor {
             Room::Unknown { .. } | Room::Unasked => None,
         };
         let availability = AvailabilityNote { available, min_available: settings.min_available };
-        let message =
-            Lease { receivers: receivers.clone(), reason, availability, cooldown: desk.schedule.longest_cooldown() };
+        let cooling = match reason {
+            Reason::Available => {
+                receivers.iter().filter(|id| desk.schedule.cooling_until(id, now).is_some()).cloned().collect()
+            }
+            Reason::Flush => Vec::new(),
+        };
+        let message = Lease {
+            receivers: receivers.clone(),
+            cooling,
+            reason,
+            availability,
+            cooldown: desk.schedule.longest_cooldown(),
+        };
         let supervisor = self.supervisor.clone();
         let lease = async move { supervisor.send(message).await };
         context.spawn(wrap_future(lease).map(move |leased, actor: &mut Self, context| {
@@ -245,6 +256,7 @@ impl SchedulerActor {
             let (receiver, document, clock) =
                 (Rc::clone(receiver), Arc::clone(document), Arc::clone(&self.shared.clock));
             let attempt = async move {
+                failpoint!("deliver.call");
                 let result = CatchPanic(receiver.deliver(&document)).await.unwrap_or_else(|panic| {
                     Err(DeliveryError {
                         kind: DeliveryErrorKind::Retry { after: None },
@@ -252,6 +264,7 @@ impl SchedulerActor {
                         message: format!("the receiver panicked: {panic}"),
                     })
                 });
+                failpoint!("deliver.answered");
                 Attempt {
                     receiver: receiver.id().clone(),
                     best_effort: receiver.guarantee() == Guarantee::BestEffort,
@@ -425,6 +438,7 @@ impl Actor for SchedulerActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         failpoint!("scheduler.started");
+        self.shared.board.runs(SCHEDULER);
         self.reopen(context);
     }
 }

@@ -32,7 +32,7 @@ use self::{
     records::Undo,
 };
 use super::{Delivery, Observed, Saved, Store, StoreError, Write};
-use crate::model::key::ProjectionKey;
+use crate::{failpoint::failpoint, model::key::ProjectionKey};
 
 /// What the database may keep of its file in memory, in bytes.
 const CACHE: usize = 2 << 20;
@@ -143,7 +143,9 @@ impl Store for RedbStore {
             let transaction = db.begin_write()?;
             // From here to the end of the commit a failure does not tell whether the file has it.
             *doubt = Some(records::apply(&transaction, writes)?);
+            failpoint!("store.commit");
             transaction.commit()?;
+            failpoint!("store.committed");
             *doubt = None;
             Ok(())
         })

@@ -15,8 +15,8 @@ mod panics;
 mod policy;
 
 pub(crate) use guard::{Judge, start};
-pub(crate) use panics::CatchPanic;
 pub use panics::Panic;
+pub(crate) use panics::{CatchPanic, catch};
 pub(crate) use policy::Intensity;
 pub use policy::RestartPolicy;
 pub(crate) use policy::Verdict;

@@ -4,7 +4,7 @@ use std::{
     any::Any,
     cell::RefCell,
     fmt,
-    panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook},
+    panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind, set_hook, take_hook},
     pin::Pin,
     sync::Once,
     task::{Context, Poll},
@@ -17,6 +17,13 @@ pub struct Panic {
     pub message: String,
     /// `file:line:column`, if known.
     pub location: Option<String>,
+}
+
+impl Panic {
+    /// Panics again, on another thread than the first time; whoever catches that gets this.
+    pub(crate) fn resume(self) -> ! {
+        resume_unwind(Box::new(self))
+    }
 }
 
 impl fmt::Display for Panic {
@@ -43,7 +50,10 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
         *depth -= 1;
         location.take()
     });
-    result.map_err(|payload| Panic { message: message(payload.as_ref()), location })
+    result.map_err(|payload| match payload.downcast::<Panic>() {
+        Ok(resumed) => *resumed,
+        Err(payload) => Panic { message: message(payload.as_ref()), location },
+    })
 }
 
 fn message(payload: &(dyn Any + Send)) -> String {
@@ -101,6 +111,13 @@ mod tests {
         assert_eq!(panic.message, "out of cheese");
         let location = panic.location.expect("a location");
         assert!(location.contains(&format!("panics.rs:{line}:")), "{location}");
+    }
+
+    #[test]
+    fn a_panic_that_goes_on_elsewhere_is_the_same() {
+        let panic = catch(|| panic!("off the thread")).expect_err("a panic");
+        let resumed = panic.clone();
+        assert_eq!(catch(|| resumed.resume()).map(|(): ()| ()), Err(panic));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //!
 //! Fail points are global to the process: a binary of its own, in which every test holds the scenario.
 
+#![cfg(debug_assertions)]
+
+mod storm;
 #[path = "../system/support.rs"]
 #[expect(dead_code, reason = "shared with the tests without panics")]
 mod support;

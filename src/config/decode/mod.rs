@@ -67,11 +67,13 @@ fn root(reader: &Reader<'_>, mut root: Object<'_>) -> Option<Config> {
     let agents = agents::agents(reader, root.node("agents"));
     let state_dir = state_dir(reader, root.object("state"));
     let control = control(reader, root.object("control"));
-    let log_format: LogFormat = root.object("log").get_or(
+    let mut log = root.object("log");
+    let log_format: LogFormat = log.get_or(
         Key::new("format").variable("OGRAPH_LOG_FORMAT").flag("--log-format"),
         word(defaults::LOG_FORMAT),
         kinds::choice,
     );
+    let events_file = log.get_or("eventsFile", None, kinds::path_or_off);
     let config = Config {
         ograph: ograph?,
         discovery: discovery.flatten(),
@@ -83,6 +85,7 @@ fn root(reader: &Reader<'_>, mut root: Object<'_>) -> Option<Config> {
         state_dir: state_dir?,
         control,
         log_format,
+        events_file,
     };
     if !has_receiver(&config) {
         reader.warning(
@@ -243,13 +246,6 @@ fn control(reader: &Reader<'_>, mut control: Object<'_>) -> Control {
         let message =
             format!("{listen} is open to other machines, so it needs a `control.token` (OGRAPH_CONTROL_TOKEN)");
         reader.error(control.place_of(key), &control.path("listen"), message);
-    }
-    let is_asked_for =
-        token.is_some() || listen.as_ref().is_some_and(|listen| Some(listen) != default_listen().as_ref());
-    if is_asked_for {
-        let key = if token.is_some() { Key::new("token") } else { key };
-        let place = control.place_of(key);
-        inactive(reader, &place, control.own_path(), "there is no control server");
     }
     Control { listen, token }
 }

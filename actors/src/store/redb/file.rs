@@ -14,6 +14,7 @@ use super::{
     failure::{Failure, caught},
     records,
 };
+use crate::failpoint::failpoint;
 
 /// Makes a database of an open file. Tests put a failing disk in between.
 pub(super) type Attach = Box<dyn Fn(&Builder, File) -> Result<Database, DatabaseError> + Send + Sync>;
@@ -120,7 +121,10 @@ impl DatabaseFile {
             let _ = fs::remove_file(&path);
             return Err(failure.into_error("creating", &path));
         }
-        self.rename(&path, &self.path)
+        failpoint!("store.begin");
+        self.rename(&path, &self.path)?;
+        failpoint!("store.begun");
+        Ok(())
     }
 
     /// Moves the file out of the way, never onto another one.
@@ -130,7 +134,9 @@ impl DatabaseFile {
             .map(|number| self.dir.join(format!("state.redb.damaged-{number}")))
             .find(|path| !taken(path))
             .expect("a directory holds fewer files than there are numbers");
+        failpoint!("store.set_aside");
         self.rename(&self.path, &path)?;
+        failpoint!("store.is_set_aside");
         Ok(path)
     }
 

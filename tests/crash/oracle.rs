@@ -1,0 +1,181 @@
+//! What must hold, whatever happened. Only what the daemon said and was told counts, never what it has in store.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+
+use crate::world::{COOLDOWN, Delivery, State, World};
+
+/// How long a decision may take to become a lease, in ms: meanwhile the next answer may have come, and the cooldown counts
+/// from the decision.
+const OVERTAKEN: i64 = 150;
+
+/// How much earlier a push may arrive than it should, in ms, where only arrivals can be compared.
+const TRAVEL: i64 = 300;
+
+/// Whether everybody knows what is true.
+pub(crate) fn is_settled(world: &World) -> bool {
+    unsettled(world).is_empty()
+}
+
+/// Everything that is not as it must be, in words.
+pub(crate) fn complaints(world: &World) -> Vec<String> {
+    let mut complaints = unsettled(world);
+    let inbox = world.inbox();
+    let file = world.file();
+    let state = world.state();
+    let posted = state.deliveries.iter().map(|delivery| (delivery.receiver, &delivery.document));
+    let commanded = inbox.iter().map(|document| ("command", document));
+    let all: Vec<_> = posted.chain(commanded).chain(file.iter().map(|document| ("file", document))).collect();
+    complaints.extend(invented(&state, &all));
+    complaints.extend(ambiguous(&all));
+    complaints.extend(out_of_turn(&state));
+    complaints
+}
+
+/// One line about what this run has seen.
+pub(crate) fn figures(world: &World, kills: u64) -> String {
+    let commands = world.inbox().len();
+    let state = world.state();
+    let mut seen = BTreeMap::<(&str, &str), usize>::new();
+    for delivery in &state.deliveries {
+        *seen.entry((delivery.receiver, id(&delivery.document))).or_default() += 1;
+    }
+    format!(
+        "{kills} kills: {} values observed, {} deliveries over HTTP of which {} repeat a batch, {commands} to the \
+         command, {} answers about room, {} flushes; nothing lost",
+        state.values.values().map(|track| track.served.len()).sum::<usize>(),
+        state.deliveries.len(),
+        seen.values().map(|times| times - 1).sum::<usize>(),
+        state.answers.len(),
+        state.flushes.len(),
+    )
+}
+
+/// Every receiver's last told value is the last observed one, or it never needed telling.
+fn unsettled(world: &World) -> Vec<String> {
+    let inbox = world.inbox();
+    let state = world.state();
+    let taken = |name| {
+        let mine = state.deliveries.iter().filter(move |delivery| delivery.receiver == name && delivery.taken);
+        mine.map(|delivery| &delivery.document).collect::<Vec<_>>()
+    };
+    let mut complaints = Vec::new();
+    for (receiver, documents) in
+        [("plugin", taken("plugin")), ("webhook", taken("webhook")), ("command", inbox.iter().collect())]
+    {
+        let mut knows: HashMap<&str, &Value> =
+            state.values.iter().map(|(name, track)| (name.as_str(), &track.baseline)).collect();
+        for change in documents.into_iter().flat_map(changes) {
+            knows.insert(change["projection"].as_str().unwrap_or_default(), &change["new"]);
+        }
+        for (name, track) in &state.values {
+            let told = knows[name.as_str()];
+            if *told != track.current {
+                complaints.push(format!("{receiver} was last told that {name} is {told}, but it is {}", track.current));
+            }
+        }
+    }
+    complaints
+}
+
+/// Nothing is told that was never observed.
+fn invented(state: &State, all: &[(&str, &Value)]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (receiver, document) in all {
+        for change in changes(document) {
+            let name = change["projection"].as_str().unwrap_or_default();
+            for side in ["old", "new"] {
+                let known = state.values.get(name).is_some_and(|track| track.served.contains(&change[side]));
+                if !known {
+                    let value = &change[side];
+                    complaints
+                        .push(format!("{receiver} was told of {name}: {side} is {value}, which was never observed"));
+                }
+            }
+        }
+    }
+    complaints
+}
+
+/// One id, one content; and the other way round for each receiver.
+fn ambiguous(all: &[(&str, &Value)]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut contents = HashMap::<&str, &Value>::new();
+    let mut ids = HashMap::<(&str, String), &str>::new();
+    for (receiver, document) in all {
+        let content = *contents.entry(id(document)).or_insert(document);
+        if content != *document {
+            complaints
+                .push(format!("batch {} has two contents: {content} and for {receiver} {document}", id(document)));
+        }
+        let first = *ids.entry((receiver, document["changes"].to_string())).or_insert(id(document));
+        if first != id(document) {
+            complaints.push(format!(
+                "{receiver} got {} under two ids, {first} and {}",
+                document["changes"],
+                id(document)
+            ));
+        }
+    }
+    complaints
+}
+
+/// Never without room, never in cooldown, unless it was asked for.
+fn out_of_turn(state: &State) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut previous = HashMap::<&str, &Delivery>::new();
+    for (index, delivery) in state.deliveries.iter().enumerate() {
+        let last = previous.insert(delivery.receiver, delivery);
+        if state.flushes.get(&delivery.life).is_some_and(|from| index >= *from) {
+            continue;
+        }
+        // Also one that was leased in an earlier life, which did not come to deliver it.
+        let repeats = created(delivery) < state.births[delivery.life]
+            || last.is_some_and(|last| id(&last.document) == id(&delivery.document));
+        let leased = if repeats { delivery.at } else { created(delivery) };
+        let until = state.answers.partition_point(|answer| answer.at <= leased);
+        let before: Vec<_> =
+            state.answers[..until].iter().rev().take_while(|answer| answer.life == delivery.life).collect();
+        let room = before.iter().find(|answer| answer.enough || answer.at < leased - OVERTAKEN);
+        if !room.is_some_and(|answer| answer.enough) {
+            let answers: Vec<_> = before.iter().take(5).map(|answer| (answer.at - leased, answer.enough)).collect();
+            complaints.push(format!(
+                "{} was pushed to without room: batch {} in life {} (repeated: {repeats}), {} ms after the lease; the \
+                 last answers before that, in ms, and whether they had room: {answers:?}",
+                delivery.receiver,
+                id(&delivery.document),
+                delivery.life,
+                delivery.at - leased
+            ));
+        }
+        let Some(last) = last.filter(|last| !repeats && !last.refused) else { continue };
+        let cooldown = i64::try_from(COOLDOWN.as_millis()).unwrap_or(i64::MAX);
+        let by_creation = created(delivery) - created(last);
+        let by_arrival = delivery.at - last.at;
+        if by_creation < cooldown - OVERTAKEN || by_arrival < cooldown - TRAVEL {
+            complaints.push(format!(
+                "{} was pushed to in cooldown: batch {} was created {by_creation} ms after {} and came {by_arrival} ms \
+                 after it",
+                delivery.receiver,
+                id(&delivery.document),
+                id(&last.document)
+            ));
+        }
+    }
+    complaints
+}
+
+fn changes(document: &Value) -> &[Value] {
+    document["changes"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn id(document: &Value) -> &str {
+    document["batchId"].as_str().unwrap_or_default()
+}
+
+/// When the batch was leased, in milliseconds since 1970.
+fn created(delivery: &Delivery) -> i64 {
+    let text = delivery.document["createdAt"].as_str().unwrap_or_default();
+    text.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_millisecond)
+}
