@@ -54,6 +54,12 @@ impl Job {
         Self { ograph, openclaw, setup, projections: names }
     }
 
+    /// Gives the daemon a control server on a free port.
+    pub(crate) fn with_control(mut self) -> Self {
+        self.setup.config["control"] = json!({"listen": "127.0.0.1:0"});
+        self
+    }
+
     /// Starts the daemon and waits until it knows every projection as it is now.
     ///
     /// A third poll shows that the answer to the second was processed, and the first is durable before the second.

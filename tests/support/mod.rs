@@ -2,6 +2,7 @@
 //!
 //! | Piece | What it is |
 //! |---|---|
+//! | [`client`] | a client of the control server |
 //! | [`daemon`] | the real program, with its own folder, configuration and log |
 //! | [`ograph`] | OGraph, with a behaviour for each projection |
 //! | [`openclaw`] | OpenClaw's status, its plugin route and a webhook, with scripted answers; a stub of its CLI |
@@ -9,6 +10,7 @@
 //! | [`job`] | all of it put together, and the documents that were delivered |
 #![allow(clippy::allow_attributes, dead_code, unused_imports, reason = "every test binary uses another part of it")]
 
+mod client;
 mod daemon;
 mod job;
 mod ograph;
@@ -17,6 +19,7 @@ mod server;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use client::{Client, Event, Events, Response};
 pub(crate) use daemon::{Daemon, Setup, Signal};
 pub(crate) use job::{DEADLINE, Job, change_of, documents_in, keys};
 pub(crate) use ograph::OGraph;
