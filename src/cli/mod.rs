@@ -2,6 +2,7 @@
 
 mod check;
 mod init;
+mod state;
 
 use std::{
     error::Error,
@@ -68,6 +69,8 @@ enum Command {
     Init(init::InitArgs),
     /// Shows the whole job on this machine alone, without configuration or account
     Sandbox(SandboxArgs),
+    /// Checks, prints or compacts the store of a dispatcher that is not running
+    State(state::StateArgs),
     /// Prints the JSON Schema of the configuration file
     #[command(hide = true)]
     Schema,
@@ -187,6 +190,7 @@ fn dispatch(cli: Cli, environment: Environment, output: &mut Output<'_>) -> Resu
             sandbox::run(args.seconds.map(Duration::from_secs), output.out)?;
             Ok(Exit::Done)
         }
+        Command::State(args) => state::state(args, flags, environment, output),
         Command::Schema => {
             output.out.write_all(schema::text().as_bytes())?;
             Ok(Exit::Done)
