@@ -13,6 +13,11 @@
 //! - `signals`: what the system tells the daemon
 //! - `systemd`: what the daemon tells systemd
 
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod assemble;
 pub mod cli;
 pub mod config;

@@ -12,6 +12,7 @@ mod open;
 mod orders;
 mod output;
 mod service;
+mod state;
 mod status;
 
 use std::{error::Error, ffi::OsString, io, path::PathBuf, process::ExitCode, time::Duration};
@@ -119,6 +120,8 @@ enum Command {
     Completions(manual::CompletionsArgs),
     /// Prints a manual page, as `man -l -` reads it
     Man(manual::ManArgs),
+    /// Checks, prints or compacts the store of a dispatcher that is not running
+    State(state::StateArgs),
     /// Prints the JSON Schema of the configuration file
     #[command(hide = true)]
     Schema,
@@ -247,6 +250,7 @@ fn dispatch(cli: Cli, environment: Environment, output: &mut Output<'_>) -> Resu
         Command::Service(service) => service::service(service, flags, &environment, output),
         Command::Completions(args) => Ok(manual::completions(&args, Cli::command(), output)?),
         Command::Man(args) => Ok(manual::man(&args, Cli::command(), output)?),
+        Command::State(args) => state::state(args, flags, environment, output),
         Command::Schema => {
             output.out.write_all(schema::text().as_bytes())?;
             Ok(Exit::Done)

@@ -332,7 +332,7 @@ struct Log {
     #[schemars(transform = or(d::LOG_FORMAT))]
     format: Option<LogFormat>,
     /// A file to which every event is appended as a line of JSON; null or left out for none. A reload opens it anew.
-    events_file: Option<String>,
+    events_file: Option<Text>,
 }
 
 #[derive(JsonSchema)]

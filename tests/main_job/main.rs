@@ -8,6 +8,7 @@ mod process;
 mod pushing;
 mod receivers;
 mod seeing;
+mod state;
 #[path = "../support/mod.rs"]
 mod support;
 mod surviving;

@@ -98,8 +98,6 @@ pub struct FlushTargets {
 pub enum Delivered {
     /// The receiver has it, or the attempt was all that was promised: cool down.
     Yes,
-    /// There was nothing to deliver to: no cooldown.
-    Skipped,
     /// It failed; the next attempt comes after a backoff, not before `after`.
     Failed {
         /// The receiver's `Retry-After`.
@@ -341,11 +339,11 @@ impl Schedule {
         lane.in_flight = false;
         let began = lane.pushed_at;
         match delivered {
-            Delivered::Yes | Delivered::Skipped => {
+            Delivered::Yes => {
                 lane.failures.succeeded(now);
                 lane.retry_at = None;
                 lane.refused = None;
-                lane.cooling_until = cooldown.filter(|_| delivered == Delivered::Yes);
+                lane.cooling_until = cooldown;
             }
             Delivered::Failed { after, maybe } => {
                 let failures = lane.failures.failed(now);

@@ -288,3 +288,6 @@ fn new_batch_id(now: Timestamp) -> Uuid {
     let nanos = u32::try_from(millis % 1_000 * 1_000_000).unwrap_or(0);
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, millis / 1_000, nanos))
 }
+
+#[cfg(test)]
+mod tests;

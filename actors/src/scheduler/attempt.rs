@@ -50,7 +50,8 @@ impl Attempt {
         let maybe = error.reached == Reached::Maybe;
         let release = Settlement::Release(error.reached);
         let (outcome, settlement, delivered, cools) = match error.kind {
-            DeliveryErrorKind::Skipped => (Outcome::Skipped, Settlement::Ack, Delivered::Skipped, false),
+            // It looks again with the next push, in step with the others.
+            DeliveryErrorKind::Skipped => (Outcome::Skipped, Settlement::Ack, Delivered::Yes, true),
             // Best effort: the attempt was all that was promised.
             _ if self.best_effort => (Outcome::Failed, Settlement::Ack, Delivered::Yes, true),
             DeliveryErrorKind::Retry { after } => (Outcome::Failed, release, Delivered::Failed { after, maybe }, maybe),
@@ -70,7 +71,9 @@ pub(super) fn log_delivery(attempt: &Attempt, judged: &Judged, previous: Option<
         log::info!("delivered {changes} to {receiver} ({detail}), batch {batch}");
         return;
     }
-    if previous.is_some_and(|Last { delivery, .. }| delivery.outcome == judged.outcome && delivery.detail == *detail) {
+    let again =
+        previous.is_some_and(|Last { delivery, .. }| delivery.outcome == judged.outcome && delivery.detail == *detail);
+    if again && judged.outcome != Outcome::Refused {
         log::debug!("{receiver}: batch {batch}: {detail}");
         return;
     }

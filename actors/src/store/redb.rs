@@ -13,6 +13,7 @@
 
 mod failure;
 mod file;
+mod offline;
 mod records;
 #[cfg(test)]
 mod tests;

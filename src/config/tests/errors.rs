@@ -400,19 +400,9 @@ fn what_is_not_active_in_this_version_is_said() {
             r#""agents": [§{"type": "oc-gateway", "url": "ws://x", "token": "t", "mode": "agent"}]"#,
             &["agents[0]: is valid, but not active in this version: this receiver is not told"],
         ),
-        (
-            r#""control": {"listen": §"127.0.0.1:0"}"#,
-            &["control: is valid, but not active in this version: there is no control server"],
-        ),
-        (
-            r#""control": {"token": §"t"}"#,
-            &["control: is valid, but not active in this version: there is no control server"],
-        ),
     ] {
         assert_problems("warning", &file(members), expected);
     }
-    assert_eq!(problems(&file("\"control\": {\"listen\": \"127.0.0.1:18791\", \"token\": null}")), "");
-    assert_eq!(problems(&file("\"control\": {\"listen\": null}")), "");
 }
 
 #[test]

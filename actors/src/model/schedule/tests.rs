@@ -191,7 +191,6 @@ enum Action {
 fn any_action() -> impl Strategy<Value = Action> {
     let delivered = prop_oneof![
         Just(Delivered::Yes),
-        Just(Delivered::Skipped),
         Just(Delivered::Refused),
         (prop::option::of(0u64..100), any::<bool>())
             .prop_map(|(after, maybe)| Delivered::Failed { after: after.map(secs), maybe }),

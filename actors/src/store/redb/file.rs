@@ -95,7 +95,8 @@ impl DatabaseFile {
         self.attach(file)
     }
 
-    fn open_checked(&self) -> Result<Database, Failure> {
+    /// Like [`open`](Self::open), and every record is read.
+    pub(super) fn open_checked(&self) -> Result<Database, Failure> {
         let db = self.open()?;
         match caught(|| records::check(&db)) {
             Ok(()) => Ok(db),
@@ -195,6 +196,6 @@ fn inspect(file: &mut File) -> Result<(), Failure> {
     }
 }
 
-fn io_error(doing: &str, path: &Path, source: io::Error) -> StoreError {
+pub(super) fn io_error(doing: &str, path: &Path, source: io::Error) -> StoreError {
     StoreError::Io { doing: format!("{doing} {}", path.display()), source }
 }
