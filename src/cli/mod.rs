@@ -250,7 +250,7 @@ fn dispatch(cli: Cli, environment: Environment, output: &mut Output<'_>) -> Resu
         Command::Service(service) => service::service(service, flags, &environment, output),
         Command::Completions(args) => Ok(manual::completions(&args, Cli::command(), output)?),
         Command::Man(args) => Ok(manual::man(&args, Cli::command(), output)?),
-        Command::State(args) => state::state(args, flags, environment, output),
+        Command::State(args) => state::state(&args, flags, environment, output),
         Command::Schema => {
             output.out.write_all(schema::text().as_bytes())?;
             Ok(Exit::Done)

@@ -49,7 +49,7 @@ struct Content {
 
 /// Does it. A running dispatcher is left alone: then this is refused.
 pub(super) fn state(
-    args: StateArgs,
+    args: &StateArgs,
     flags: Flags,
     environment: Environment,
     output: &mut Output<'_>,

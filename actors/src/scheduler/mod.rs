@@ -359,7 +359,7 @@ impl SchedulerActor {
         let FlushTargets { ready, busy, served } = desk.schedule.flush_targets();
         let now = ready.iter().cloned().chain(served).collect();
         let mut report = FlushReport::default();
-        for last in desk.last.values().filter(|last| last.ended >= since) {
+        for last in desk.last.values().filter(|last| last.ended > since) {
             report.add(last.flushed.clone());
         }
         desk.flushes.push(PendingFlush { later: busy, now, report, answer });
