@@ -119,10 +119,10 @@ impl Counters {
                 totals.merged += u64::from(*effect == PendingEffect::Merged);
                 totals.cancelled += u64::from(*effect == PendingEffect::Cancelled);
             }
-            Event::Pushing { receiver, batch_id, .. } => {
-                if last_batch.insert(receiver.clone(), *batch_id) == Some(*batch_id) {
-                    *totals.retries.entry(receiver.clone()).or_default() += 1;
-                }
+            Event::Pushing { receiver, batch_id, .. }
+                if last_batch.insert(receiver.clone(), *batch_id) == Some(*batch_id) =>
+            {
+                *totals.retries.entry(receiver.clone()).or_default() += 1;
             }
             Event::Pushed { receiver, outcome, .. } => {
                 *totals.deliveries.entry((receiver.clone(), *outcome)).or_default() += 1;
@@ -152,7 +152,7 @@ impl Store for TimedStore {
         let start = self.clock.now().mono;
         let result = self.store.commit(writes);
         let took = self.clock.now().mono.saturating_sub(start);
-        self.counters.commit(took, result.as_ref().map(|()| ()).map_err(StoreError::label));
+        self.counters.commit(took, result.as_ref().copied().map_err(StoreError::label));
         result
     }
 
