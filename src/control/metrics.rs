@@ -231,6 +231,17 @@ mod tests {
     }
 
     #[test]
+    fn the_dashboard_asks_for_metrics_that_exist() {
+        let text = metrics(&Status::default(), &Totals::default());
+        let dashboard = include_str!("../../config/grafana-dashboard.json");
+        for part in dashboard.split("ograph_dispatcher_").skip(1) {
+            let name = part.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+            let family = name.strip_suffix("_bucket").unwrap_or(name);
+            assert!(text.contains(&format!("# TYPE ograph_dispatcher_{family} ")), "{name}");
+        }
+    }
+
+    #[test]
     fn buckets_add_up() {
         let mut totals = Totals::default();
         totals.commits.counts[0] = 2;

@@ -16,7 +16,10 @@ fn assert_problem(response: &Response, status: u16) {
     assert_eq!(response.header("content-type"), Some("application/problem+json"), "{response:?}");
     let problem = response.json();
     assert_eq!((&problem["type"], &problem["status"]), (&json!("about:blank"), &json!(status)));
-    assert!(problem["title"].is_string() && !problem["detail"].as_str().unwrap().is_empty(), "{problem}");
+    assert!(
+        problem["title"].is_string() && problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()),
+        "{problem}"
+    );
 }
 
 fn with(client: &Client, name: &str, value: &str) -> Vec<(String, String)> {
@@ -190,7 +193,7 @@ fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) {
     assert!(types.contains(&actual), "{at} is {value}, not {types:?}");
     if let (Some(members), Some(known)) = (value.as_object(), schema["properties"].as_object()) {
         for required in schema["required"].as_array().into_iter().flatten() {
-            assert!(members.contains_key(required.as_str().unwrap()), "{at} lacks {required}");
+            assert!(members.contains_key(required.as_str().expect("a name")), "{at} lacks {required}");
         }
         for (name, member) in members {
             let described = known.get(name).unwrap_or_else(|| panic!("{at}.{name} is not described"));

@@ -17,7 +17,7 @@ fn status_when(client: &Client, what: &str, condition: impl Fn(&Value) -> bool) 
 }
 
 fn condition<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
-    status["conditions"].as_array().unwrap().iter().find(|condition| condition["name"] == name)
+    status["conditions"].as_array().expect("a list").iter().find(|condition| condition["name"] == name)
 }
 
 #[test]

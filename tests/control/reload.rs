@@ -14,7 +14,7 @@ fn job() -> Job {
 fn configure(job: &Job, change: impl FnOnce(&mut Value)) {
     let mut config = job.setup.config.clone();
     change(&mut config);
-    fs::write(job.setup.path("dispatcher.json"), config.to_string()).unwrap();
+    fs::write(job.setup.path("dispatcher.json"), config.to_string()).expect("a configuration file");
 }
 
 #[track_caller]

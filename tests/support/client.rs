@@ -134,7 +134,8 @@ fn read_head(stream: &mut BufReader<TcpStream>) -> (u16, Vec<(String, String)>) 
     }
 }
 
-fn read_response(stream: &mut BufReader<TcpStream>) -> Response {
+/// Reads an answer to its end: the length that it says, or the end of the connection.
+pub(crate) fn read_response(stream: &mut BufReader<TcpStream>) -> Response {
     let (status, headers) = read_head(stream);
     let length = headers.iter().find(|(name, _)| name == "content-length").map(|(_, length)| length);
     let mut body = Vec::new();

@@ -19,7 +19,7 @@ mod server;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use client::{Client, Event, Events, Response};
+pub(crate) use client::{Client, Event, Events, Response, read_response};
 pub(crate) use daemon::{Daemon, Setup, Signal};
 pub(crate) use job::{DEADLINE, Job, change_of, documents_in, keys};
 pub(crate) use ograph::OGraph;
