@@ -8,6 +8,8 @@ mod failpoint;
 pub mod http;
 pub mod messages;
 pub mod model;
+pub mod ograph;
+pub mod openclaw;
 mod pending;
 pub mod receivers;
 mod scheduler;
@@ -23,3 +25,7 @@ mod watcher;
 pub use dispatcher::{Dispatcher, Ended, Handle, Setup};
 pub use settings::Settings;
 pub use supervisor::SupervisorActor;
+
+#[cfg(test)]
+#[path = "../../tests/support/fault_server.rs"]
+mod fault_server;

@@ -6,6 +6,7 @@
 //! - The headers of a request reach nobody but the origin it was made for, wherever redirects lead.
 //! - Errors say what happened in words and contain no URL, header or body.
 
+mod answer;
 mod body;
 mod connect;
 mod error;
@@ -18,25 +19,25 @@ mod tests;
 use std::{borrow::Cow, rc::Rc, time::Duration};
 
 use awc::{
-    Client, ClientResponse, Connector, SendClientRequest,
-    error::PayloadError,
+    Client, Connector, SendClientRequest,
     http::{
         Uri,
         header::{self, HeaderName, HeaderValue},
     },
 };
-use futures_util::{Stream, StreamExt as _};
 use tokio::{sync::OnceCell, time::timeout};
 use url::{Position, Url};
 
 pub use self::{
+    answer::Answer,
     error::{HttpError, HttpErrorKind},
     proxy::{InvalidProxy, ProxyRules},
     tls::Roots,
 };
 
 use self::{
-    body::{ACCEPT_ENCODING, Collector},
+    answer::read,
+    body::ACCEPT_ENCODING,
     connect::{Dial, PROGRESS, PROXY_CREDENTIALS, Progress},
     proxy::Proxy,
 };
@@ -126,35 +127,6 @@ pub enum Method {
     Get,
     /// Tells; never repeated by the client itself.
     Post,
-}
-
-/// What came back, whatever its status.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The status code.
-    pub status: u16,
-    /// The entity tag.
-    pub etag: Option<String>,
-    /// `Retry-After` as it was sent.
-    pub retry_after: Option<String>,
-    /// `Content-Type` as it was sent.
-    pub content_type: Option<String>,
-    /// `Location` as it was sent.
-    pub location: Option<String>,
-    /// The whole body, decompressed.
-    pub body: Vec<u8>,
-}
-
-impl Answer {
-    /// Whether the status is 2xx.
-    #[must_use]
-    pub fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-
-    fn is_redirect(&self) -> bool {
-        matches!(self.status, 301 | 302 | 303 | 307 | 308)
-    }
 }
 
 impl<'a> Request<'a> {
@@ -360,41 +332,6 @@ impl<'a> Call<'a> {
     fn credentials(&self) -> Option<Secret> {
         proxy::basic(self.request.url).filter(|_| self.at_home)
     }
-}
-
-/// Reads the rest of an answer. (Generic, because awc's response is another type in builds that turn on its compression.)
-async fn read<S, B>(mut response: ClientResponse<S>, limit: usize, progress: &Progress) -> Result<Answer, HttpError>
-where
-    ClientResponse<S>: Stream<Item = Result<B, PayloadError>> + Unpin,
-    B: AsRef<[u8]>,
-{
-    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let status = response.status().as_u16();
-    let mut answer = Answer {
-        status,
-        etag: text(header::ETAG),
-        retry_after: text(header::RETRY_AFTER),
-        content_type: text(header::CONTENT_TYPE),
-        location: text(header::LOCATION),
-        body: Vec::new(),
-    };
-    // These have no body, but may announce the length of the one that another answer would have had.
-    if matches!(status, 204 | 304) {
-        return Ok(answer);
-    }
-    let announced = text(header::CONTENT_LENGTH).and_then(|length| length.trim().parse().ok());
-    let mut body = Collector::new(text(header::CONTENT_ENCODING).as_deref(), announced, limit)?;
-    let chunked = response.headers().contains_key(header::TRANSFER_ENCODING);
-    while let Some(chunk) = response.next().await {
-        body.push(chunk?.as_ref())?;
-    }
-    drop(response);
-    // awc takes the end of the connection for the end of the chunks.
-    if chunked && progress.ended() {
-        return Err(HttpError::cut_off());
-    }
-    answer.body = body.finish()?;
-    Ok(answer)
 }
 
 /// A header's value that libraries do not print either.
