@@ -129,3 +129,24 @@ impl Content {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::samples::{dump, one_of_each};
+
+    #[test]
+    fn commits_fail_on_demand_and_leave_nothing() {
+        let store = MemoryStore::default();
+        store.commit(&one_of_each("a")).unwrap();
+        let before = dump(&store);
+        store.fail_commits(true);
+        for _ in 0..2 {
+            assert_eq!(store.commit(&one_of_each("b")).unwrap_err().label(), "io");
+            assert_eq!(dump(&store), before);
+        }
+        store.fail_commits(false);
+        store.commit(&one_of_each("b")).unwrap();
+        assert_ne!(dump(&store), before);
+    }
+}

@@ -5,6 +5,8 @@
 //! - A file that cannot be believed is set aside by [`open`](RedbStore::open), never deleted and never opened again.
 //! - A failure ends no more than the call it befalls: the database is closed and the next call opens it anew, so that a
 //!   disk that was full for a while needs no restart.
+//! - A commit whose last step failed may be in the file all the same: it is taken back when the database is opened anew.
+//!   Only if the process dies before that may it stay, and then as a whole.
 //!
 //! # Memory
 //! The database's cache is bounded to [`CACHE`] bytes; nothing else is held between calls.

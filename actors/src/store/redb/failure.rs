@@ -38,7 +38,9 @@ impl<E: Into<redb::Error>> From<E> for Failure {
             E::Backend(error) => Self::Io(io::Error::other(error)),
             error @ E::PreviousIo => Self::Io(io::Error::other(error)),
             E::DatabaseAlreadyOpen | E::LockProtocolMismatch => Self::Locked,
+            // A file that is in another format as a whole was found before; here only a part of it says so.
             error @ (E::Corrupted(_)
+            | E::UpgradeRequired(_)
             | E::TableDoesNotExist(_)
             | E::TableIsMultimap(_)
             | E::TableTypeMismatch { .. }

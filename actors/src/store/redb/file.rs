@@ -90,9 +90,7 @@ impl DatabaseFile {
     /// Opens the database that is there. Its pages are verified, its records are not.
     pub(super) fn open(&self) -> Result<Database, Failure> {
         let mut file = private().open(&self.path).map_err(Failure::Io)?;
-        if let Some(format) = foreign_format(&mut file).map_err(Failure::Io)? {
-            return Err(Failure::Foreign(format));
-        }
+        inspect(&mut file)?;
         self.attach(file)
     }
 
@@ -163,21 +161,32 @@ fn private() -> OpenOptions {
     options
 }
 
-/// The file format of the database, if it is one and another than [`KNOWN_FORMAT`].
+/// Refuses a file that is meant to be in another format of the database, which the database itself calls damage, and an
+/// empty one, in which it would begin.
 ///
-/// The database reports a newer format as damage. Both commit slots of its header begin with the format: if they agree,
-/// it is meant so; if only one differs, it is damage.
-fn foreign_format(file: &mut File) -> io::Result<Option<u8>> {
+/// Both commit slots of the header begin with the format: if they agree, it is meant so; if only one differs, it is damage.
+fn inspect(file: &mut File) -> Result<(), Failure> {
     const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
     const SLOTS: [usize; 2] = [64, 192];
     const KNOWN_FORMAT: u8 = 3;
-    const PLAUSIBLE: std::ops::Range<u8> = 1..32;
+    const PLAUSIBLE_FORMATS: std::ops::Range<u8> = 1..32;
 
     let mut header = Vec::new();
-    file.take(SLOTS[1] as u64 + 1).read_to_end(&mut header)?;
-    let [Some(&first), Some(&second)] = SLOTS.map(|slot| header.get(slot)) else { return Ok(None) };
-    let foreign = header.starts_with(MAGIC) && first == second && first != KNOWN_FORMAT && PLAUSIBLE.contains(&first);
-    Ok(foreign.then_some(first))
+    file.take(SLOTS[1] as u64 + 1).read_to_end(&mut header).map_err(Failure::Io)?;
+    if header.is_empty() {
+        return Err(Failure::Damaged("the file is empty".to_owned()));
+    }
+    match SLOTS.map(|slot| header.get(slot)) {
+        [Some(&format), Some(&other)]
+            if header.starts_with(MAGIC)
+                && format == other
+                && format != KNOWN_FORMAT
+                && PLAUSIBLE_FORMATS.contains(&format) =>
+        {
+            Err(Failure::Foreign(format))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn io_error(doing: &str, path: &Path, source: io::Error) -> StoreError {
