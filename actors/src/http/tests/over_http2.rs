@@ -40,7 +40,7 @@ impl Drop for Server {
 
 impl Server {
     async fn start(manner: Manner) -> Self {
-        let (acceptor, roots) = acceptor(&["localhost"], VALID, &["h2"]);
+        let (acceptor, authority) = acceptor(&["localhost"], VALID, &["h2"]);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = url(format!("https://localhost:{}/", listener.local_addr().unwrap().port()));
         let (connections, requests, ended) = <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
@@ -82,7 +82,7 @@ impl Server {
                 }
             }
         });
-        Self { url, roots, connections, requests, ended, accepting }
+        Self { url, roots: Roots::only([authority]), connections, requests, ended, accepting }
     }
 
     fn client(&self) -> HttpClient {

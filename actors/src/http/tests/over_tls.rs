@@ -84,3 +84,40 @@ async fn a_redirect_from_https_to_http_is_not_followed() {
     assert_eq!(error.message, "redirected from https to http, which is not followed");
     assert!(plain.requests().is_empty());
 }
+
+#[actix_rt::test]
+async fn the_certificates_of_the_system_are_loaded_once_for_all_clones() {
+    let roots = Roots::default();
+    assert_eq!(format!("{roots:?}"), "Roots(not loaded yet)");
+    let clone = roots.clone();
+    clone.config().await.expect("a configuration");
+    let loaded = format!("{roots:?}");
+    assert!(loaded.starts_with("Roots(") && loaded != "Roots(0)" && loaded != "Roots(not loaded yet)", "{loaded}");
+}
+
+/// The environment belongs to a process, so this starts one: the test below, which reads the URL from it.
+#[actix_rt::test]
+async fn ssl_cert_file_names_other_authorities() {
+    let origin = tls_server::start([Reply::json("1")], &["localhost"], VALID, &["http/1.1"]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("authority.pem");
+    std::fs::write(&file, &origin.authority).expect("a file");
+    let test = "http::tests::over_tls::asks_the_url_that_the_environment_names";
+    let output = tokio::process::Command::new(std::env::current_exe().expect("a program"))
+        .args([test, "--exact", "--ignored"])
+        .env("SSL_CERT_FILE", &file)
+        .env("TEST_URL", origin.url("/"))
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("a process");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(origin.server.requests().len(), 1);
+}
+
+#[actix_rt::test]
+#[ignore = "started by the test above"]
+async fn asks_the_url_that_the_environment_names() {
+    let Ok(target) = std::env::var("TEST_URL") else { return };
+    assert_eq!(get(&client(), &target).await.expect("an answer").body, b"1");
+}

@@ -2,8 +2,13 @@
 
 use std::ops::Range;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
-use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer},
+};
 use tokio_rustls::TlsAcceptor;
 
 use super::{Arc, FaultServer, Reply, Roots};
@@ -14,6 +19,8 @@ pub(super) const VALID: Range<i32> = 2000..2090;
 pub(super) struct Origin {
     pub(super) server: FaultServer,
     pub(super) roots: Roots,
+    /// The authority's certificate as a PEM file.
+    pub(super) authority: String,
 }
 
 impl Origin {
@@ -29,13 +36,14 @@ pub(super) async fn start(
     years: Range<i32>,
     alpn: &[&str],
 ) -> Origin {
-    let (acceptor, roots) = acceptor(names, years, alpn);
+    let (acceptor, authority) = acceptor(names, years, alpn);
     let server = FaultServer::start_wrapped(script, move |stream| acceptor.accept(stream)).await;
-    Origin { server, roots }
+    let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(&authority));
+    Origin { server, roots: Roots::only([authority]), authority: pem }
 }
 
-/// What such a server accepts connections with, and whom to trust in order to trust it.
-pub(super) fn acceptor(names: &[&str], years: Range<i32>, alpn: &[&str]) -> (TlsAcceptor, Roots) {
+/// What such a server accepts connections with, and the authority behind it.
+pub(super) fn acceptor(names: &[&str], years: Range<i32>, alpn: &[&str]) -> (TlsAcceptor, CertificateDer<'static>) {
     let mut authority = CertificateParams::default();
     authority.distinguished_name.push(DnType::CommonName, format!("the authority of {names:?} in {years:?}"));
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -55,5 +63,5 @@ pub(super) fn acceptor(names: &[&str], years: Range<i32>, alpn: &[&str]) -> (Tls
         .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
         .unwrap();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    (TlsAcceptor::from(Arc::new(config)), Roots::only([authority.der().clone()]))
+    (TlsAcceptor::from(Arc::new(config)), authority.der().clone())
 }
