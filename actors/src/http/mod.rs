@@ -12,6 +12,7 @@ mod connect;
 mod error;
 mod proxy;
 mod tls;
+mod websocket;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use self::{
     proxy::{InvalidProxy, ProxyRules},
     tls::Roots,
 };
+pub(crate) use self::websocket::{UpgradeError, WebSocket};
 
 use self::{
     answer::read,
