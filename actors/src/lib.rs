@@ -29,3 +29,7 @@ pub use supervisor::SupervisorActor;
 #[cfg(test)]
 #[path = "../../tests/support/fault_server.rs"]
 mod fault_server;
+
+#[cfg(test)]
+#[path = "../../tests/support/gateway_server.rs"]
+mod gateway_server;

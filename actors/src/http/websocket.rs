@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use actix_codec::{Decoder, Encoder};
 use awc::{
     Client, Connector,
     error::{SendRequestError, WsClientError, WsProtocolError},
     http::{StatusCode, header},
-    ws::{Frame, Message},
+    ws::{Codec, Frame, Message},
 };
+use bytes::BytesMut;
 use futures_util::{Sink, Stream};
 use tokio::time::timeout;
 use url::{Position, Url};
@@ -18,7 +20,7 @@ use super::{
     error::{HttpError, HttpErrorKind},
 };
 
-/// The size of the buffers is bounded by that of a frame.
+/// Reads frames and writes messages. What is buffered is bounded by the size of a frame.
 pub(crate) trait WebSocket:
     Stream<Item = Result<Frame, WsProtocolError>> + Sink<Message, Error = WsProtocolError> + Unpin
 {
@@ -60,7 +62,7 @@ impl HttpClient {
         let (client, uri) = self.for_websocket(url).await?;
         let connect = client.ws(uri).max_frame_size(max_frame).set_header(header::USER_AGENT, USER_AGENT).connect();
         match timeout(limit, connect).await {
-            Ok(Ok((_, socket))) => Ok(socket),
+            Ok(Ok((_, socket))) => Ok(socket.into_map_codec(|codec| Bounded { codec, max_frame })),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(HttpError::timeout(limit).into()),
         }
@@ -101,6 +103,63 @@ impl From<WsClientError> for UpgradeError {
             }
             WsClientError::SendRequest(error) => Self::Http(error.into()),
             _ => Self::NoWebSocket,
+        }
+    }
+}
+
+/// awc's codec reads a frame to its end before it finds it too large; this one does not begin.
+struct Bounded {
+    codec: Codec,
+    max_frame: usize,
+}
+
+impl Decoder for Bounded {
+    type Item = Frame;
+    type Error = WsProtocolError;
+
+    fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Frame>, WsProtocolError> {
+        match announced(bytes) {
+            Some(length) if length > self.max_frame as u64 => Err(WsProtocolError::Overflow),
+            _ => self.codec.decode(bytes),
+        }
+    }
+}
+
+impl Encoder<Message> for Bounded {
+    type Error = WsProtocolError;
+
+    fn encode(&mut self, message: Message, bytes: &mut BytesMut) -> Result<(), WsProtocolError> {
+        self.codec.encode(message, bytes)
+    }
+}
+
+/// The length of the payload that the beginning of a frame announces (RFC 6455, 5.2), once it is there.
+fn announced(bytes: &[u8]) -> Option<u64> {
+    match bytes.get(1)? & 0x7f {
+        126 => bytes.get(2..4)?.try_into().ok().map(u16::from_be_bytes).map(u64::from),
+        127 => bytes.get(2..10)?.try_into().ok().map(u64::from_be_bytes),
+        length => Some(u64::from(length)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_frame_is_known_from_its_beginning() {
+        for (bytes, length) in [
+            (&[][..], None),
+            (&[0x81], None),
+            (&[0x81, 5], Some(5)),
+            (&[0x81, 0x80 | 125, 0], Some(125)),
+            (&[0x81, 126, 1], None),
+            (&[0x81, 126, 1, 2], Some(258)),
+            (&[0x81, 127, 0, 0, 0, 0, 0, 0, 1], None),
+            (&[0x81, 127, 0, 0, 0, 0, 0, 0, 1, 2, 9], Some(258)),
+            (&[0x81, 127, 255, 255, 255, 255, 255, 255, 255, 255], Some(u64::MAX)),
+        ] {
+            assert_eq!(announced(bytes), length, "{bytes:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One connection to the gateway, from dialling to its end: a task that owns the socket.
 
-use std::{cell::Cell, collections::HashMap, rc::Rc, time::Duration};
+use std::{cell::Cell, collections::HashMap, io, rc::Rc, time::Duration};
 
 use actix_http::ws::Item;
 use awc::{
@@ -154,7 +154,10 @@ impl Link<'_> {
                 Err(self.dialling.closed_by_peer(reason))
             }
             Some(Err(WsProtocolError::Overflow)) => Err(self.garbage("it sent a message that is too large")),
-            Some(Err(WsProtocolError::Io(_))) | None => Err(self.closed("the connection broke off")),
+            Some(Err(WsProtocolError::Io(error))) if error.kind() != io::ErrorKind::InvalidData => {
+                Err(self.closed("the connection broke off"))
+            }
+            None => Err(self.closed("the connection broke off")),
             Some(Err(_)) => Err(self.garbage("it does not keep to the WebSocket protocol")),
         }
     }
