@@ -29,13 +29,13 @@ use awc::{
 use tokio::{sync::OnceCell, time::timeout};
 use url::{Position, Url};
 
+pub(crate) use self::websocket::{UpgradeError, WebSocket};
 pub use self::{
     answer::Answer,
     error::{HttpError, HttpErrorKind},
     proxy::{InvalidProxy, ProxyRules},
     tls::Roots,
 };
-pub(crate) use self::websocket::{UpgradeError, WebSocket};
 
 use self::{
     answer::read,

@@ -150,13 +150,8 @@ mod tests {
             {"lane": "main", "activeCount": 2, "queuedCount": 1, "maxConcurrent": 4, "draining": false},
         ], "dynamic": null});
         let sessions = json!({"count": 2, "sessions": [{"key": "agent:main:a"}, {"key": 7}]});
-        let expected = Reading {
-            max: 4,
-            in_lane: 3,
-            sessions: 2,
-            keys: vec!["agent:main:a".to_owned()],
-            draining: false,
-        };
+        let expected =
+            Reading { max: 4, in_lane: 3, sessions: 2, keys: vec!["agent:main:a".to_owned()], draining: false };
         assert_eq!(Reading::new(&lanes, &sessions), Ok(expected));
         assert_eq!(Reading::new(&json!({}), &sessions), Err("lanes"));
         assert_eq!(Reading::new(&json!({"lanes": []}), &sessions), Err("the lane `main`"));

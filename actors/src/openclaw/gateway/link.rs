@@ -199,7 +199,9 @@ impl Link<'_> {
         let (kind, what) = match error {
             UpgradeError::Http(error) => (Kind::Down, error.to_string()),
             UpgradeError::Status(503) => (Kind::Starting, "it is starting (503)".to_owned()),
-            UpgradeError::Status(401 | 403) => (Kind::Unauthorized, "it does not let us in; check the token".to_owned()),
+            UpgradeError::Status(401 | 403) => {
+                (Kind::Unauthorized, "it does not let us in; check the token".to_owned())
+            }
             UpgradeError::Status(status) => {
                 (Kind::Down, format!("what listens there is no OpenClaw gateway (it answered {status}); check the URL"))
             }

@@ -358,7 +358,8 @@ async fn the_connection_ends_with_the_last_client() {
 #[actix_rt::test]
 async fn users_of_one_gateway_share_it_and_others_do_not() {
     let server = echo().await;
-    let share = |options| Gateway::shared(HttpClient::new(&HttpOptions::default()), Arc::new(SystemClock::new()), options);
+    let share =
+        |options| Gateway::shared(HttpClient::new(&HttpOptions::default()), Arc::new(SystemClock::new()), options);
     let (a, b) = (share(options(server.url("ws"))), share(options(server.url("ws"))));
     let other = share(GatewayOptions { token: Secret::new("other"), ..options(server.url("ws")) });
     assert!(call(&a, "echo").await.is_ok() && call(&b, "echo").await.is_ok());
