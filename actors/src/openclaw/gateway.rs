@@ -255,7 +255,7 @@ impl Health {
     }
 
     fn connected(&self, version: Option<String>) {
-        self.update(|streak, now| streak.succeeded(now));
+        self.update(Streak::succeeded);
         *self.down.borrow_mut() = None;
         *self.version.borrow_mut() = version;
     }

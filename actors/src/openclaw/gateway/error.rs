@@ -38,7 +38,7 @@ pub enum GatewayErrorKind {
     /// What came was not the gateway's protocol, or too large.
     Garbage,
     /// The gateway answered with an error.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 /// An error that the gateway answered.
@@ -76,7 +76,7 @@ impl Refusal {
                 GatewayErrorKind::Unauthorized
             }
             _ if self.is_unavailable() => GatewayErrorKind::Starting,
-            _ => GatewayErrorKind::Refused(self.clone()),
+            _ => GatewayErrorKind::Refused(Box::new(self.clone())),
         }
     }
 }

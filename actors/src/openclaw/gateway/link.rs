@@ -125,7 +125,7 @@ impl Link<'_> {
                     self.write(&mut socket, Message::Text(frame.into())).await?;
                 }
                 Some(Incoming::Answer { id, outcome }) if id == connect => {
-                    let hello = outcome.map_err(|refusal| self.dialling.turned_away(refusal))?;
+                    let hello = outcome.map_err(|refusal| self.dialling.turned_away(&refusal))?;
                     let version = hello.pointer("/server/version").and_then(Value::as_str).map(str::to_owned);
                     return Ok((socket, version));
                 }
@@ -151,7 +151,7 @@ impl Link<'_> {
             Some(Ok(Frame::Close(reason))) => {
                 // Only a courtesy.
                 let _ = self.write(socket, Message::Close(None)).await;
-                Err(self.dialling.closed_by_peer(reason))
+                Err(self.dialling.closed_by_peer(reason.as_ref()))
             }
             Some(Err(WsProtocolError::Overflow)) => Err(self.garbage("it sent a message that is too large")),
             Some(Err(WsProtocolError::Io(error))) if error.kind() != io::ErrorKind::InvalidData => {
@@ -228,13 +228,13 @@ impl Dialling {
     fn refused(&self, refusal: Refusal) -> GatewayError {
         let message = format!("it answered {}{}", shown(&refusal.code), self.complaint(&refusal));
         let retry_after = refusal.retry_after;
-        GatewayError { sent: true, retry_after, ..self.error(Kind::Refused(refusal), message) }
+        GatewayError { sent: true, retry_after, ..self.error(Kind::Refused(Box::new(refusal)), message) }
     }
 
     /// The answer to the handshake.
-    fn turned_away(&self, refusal: Refusal) -> GatewayError {
+    fn turned_away(&self, refusal: &Refusal) -> GatewayError {
         let kind = refusal.kind_at_handshake();
-        let complaint = self.complaint(&refusal);
+        let complaint = self.complaint(refusal);
         let what = match kind {
             Kind::Unauthorized => format!("the token was refused{complaint}; check it against gateway.auth.token"),
             Kind::ProtocolMismatch => {
@@ -246,10 +246,10 @@ impl Dialling {
         GatewayError { retry_after: refusal.retry_after, ..self.error(kind, what) }
     }
 
-    fn closed_by_peer(&self, reason: Option<CloseReason>) -> GatewayError {
-        let code = reason.as_ref().map(|reason| reason.code);
+    fn closed_by_peer(&self, reason: Option<&CloseReason>) -> GatewayError {
+        let code = reason.map(|reason| reason.code);
         let (kind, what) = match code {
-            Some(CloseCode::Policy) if self.says(reason.as_ref(), "unauthorized") => {
+            Some(CloseCode::Policy) if self.says(reason, "unauthorized") => {
                 (Kind::Unauthorized, "the token was refused; check it against gateway.auth.token".to_owned())
             }
             Some(CloseCode::Restart | CloseCode::Again) => (Kind::Starting, "it is restarting".to_owned()),
