@@ -296,8 +296,8 @@ async fn serve(mut stream: TcpStream, shared: &Arc<Mutex<Shared>>) -> io::Result
         assert_eq!(request["type"], "req");
         let id = request["id"].as_str().expect("an id").to_owned();
         let method = request["method"].as_str().expect("a method").to_owned();
-        let params = request["params"].clone();
-        let act = if greeted { call(shared, &method, params) } else { connect(shared, &method, &params) };
+        let params = &request["params"];
+        let act = if greeted { call(shared, &method, params) } else { connect(shared, &method, params) };
         if !greeted && let Act::Refuse(error) = &act {
             let code = match error["details"]["code"].as_str() {
                 Some("PROTOCOL_MISMATCH") => 1002,
@@ -350,13 +350,13 @@ fn connect(shared: &Mutex<Shared>, method: &str, params: &Value) -> Act {
     Act::Answer(json!({"type": "hello-ok", "protocol": 4, "server": {"version": "2026.9.6"}}))
 }
 
-fn call(shared: &Mutex<Shared>, method: &str, params: Value) -> Act {
+fn call(shared: &Mutex<Shared>, method: &str, params: &Value) -> Act {
     let handler = {
         let mut shared = lock(shared);
         shared.calls.push((method.to_owned(), params.clone()));
         Arc::clone(&shared.handler)
     };
-    handler(method, &params)
+    handler(method, params)
 }
 
 async fn perform(writer: &Writer<OwnedWriteHalf>, id: &str, act: Act) -> io::Result<()> {
