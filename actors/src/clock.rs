@@ -3,7 +3,7 @@
 //! Deadlines run on monotonic time (tokio's, so that tests can pause it); wall-clock time is only written down: in
 //! documents, in the store, in what is shown. A clock that jumps therefore moves no timer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -22,6 +22,12 @@ pub struct Now {
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Now;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Now {
+        (**self).now()
+    }
 }
 
 /// The clock of the machine.

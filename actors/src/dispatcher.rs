@@ -1,94 +1,29 @@
-//! The front door: a [`Dispatcher`] is built, started, and talked to through its [`Handle`].
+//! The front door: a [`Dispatcher`] is built and started.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, io, sync::Arc, thread};
 
-use actix::{Addr, MailboxError};
-use futures_util::Stream;
-use tokio::sync::watch;
+use actix_rt::{Arbiter, System};
 
 use crate::{
     availability::Availability,
     clock::{Clock, SystemClock},
-    events::{Event, EventBus, EventRecord},
-    messages::{ControlError, Flush, FlushReport, Pause, Ping, PollNow, Reload, Resume, Shutdown},
-    model::receiver::ReceiverId,
+    handle::{Handle, OwnThread},
+    model::key::Projection,
     receivers::Receiver,
     settings::Settings,
+    setup::{AvailabilityFactory, ReceiverFactory, Setup, SetupError, SourceFactory},
+    shared::{Life, Shared},
     source::Source,
-    status::{Board, Status},
-    store::{Delivery, Store, StoreError},
-    supervision::{Panic, RestartPolicy},
+    store::{MemoryStore, Store},
+    supervision::RestartPolicy,
     supervisor::SupervisorActor,
 };
 
-/// Makes a source on the arbiter's thread; called again when the watcher is restarted.
-pub type SourceFactory = Arc<dyn Fn() -> Box<dyn Source> + Send + Sync>;
-/// Makes an availability on the arbiter's thread; called again when the scheduler is restarted.
-pub type AvailabilityFactory = Arc<dyn Fn() -> Box<dyn Availability> + Send + Sync>;
-/// Makes a receiver on the arbiter's thread; called again when the scheduler is restarted.
-pub type ReceiverFactory = Arc<dyn Fn() -> Box<dyn Receiver> + Send + Sync>;
-
-/// What to watch, whom to ask and whom to tell: all that a reload replaces.
-///
-/// The parts are made by factories, on the thread of the actors that use them, because HTTP clients cannot move between
-/// threads.
-#[derive(Clone)]
-pub struct Setup {
-    /// Plain settings.
-    pub settings: Settings,
-    /// Where the projections come from.
-    pub source: SourceFactory,
-    /// Who knows how much room there is.
-    pub availability: AvailabilityFactory,
-    /// Who is told. Their ids are unique.
-    pub receivers: Vec<ReceiverFactory>,
-}
-
-impl Setup {
-    /// A setup without receivers.
-    pub fn new<S, A>(
-        settings: Settings,
-        source: impl Fn() -> S + Send + Sync + 'static,
-        availability: impl Fn() -> A + Send + Sync + 'static,
-    ) -> Self
-    where
-        S: Source,
-        A: Availability,
-    {
-        Self {
-            settings,
-            source: Arc::new(move || Box::new(source())),
-            availability: Arc::new(move || Box::new(availability())),
-            receivers: Vec::new(),
-        }
-    }
-
-    /// Adds a receiver.
-    #[must_use]
-    pub fn receiver<R: Receiver>(mut self, receiver: impl Fn() -> R + Send + Sync + 'static) -> Self {
-        self.receivers.push(Arc::new(move || Box::new(receiver())));
-        self
-    }
-
-    pub(crate) fn receiver_ids(&self) -> Vec<ReceiverId> {
-        self.receivers.iter().map(|make| make().id().clone()).collect()
-    }
-}
-
-impl fmt::Debug for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setup").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
 /// A dispatcher that has not been started.
+///
+/// [`builder`](Self::builder) puts one together part by part; [`new`](Self::new) takes a whole [`Setup`], which is also
+/// what a reload takes.
+#[must_use = "a dispatcher does nothing until it is started"]
 pub struct Dispatcher {
     setup: Setup,
     clock: Arc<dyn Clock>,
@@ -102,225 +37,208 @@ impl Dispatcher {
         Self { setup, clock: Arc::new(SystemClock::new()), store: Arc::new(store), restarts: RestartPolicy::default() }
     }
 
+    /// Begins a dispatcher that watches nothing, tells nobody and forgets everything at its end.
+    pub fn builder() -> Builder {
+        Builder {
+            settings: Settings::watching(Vec::new()),
+            source: None,
+            availability: None,
+            receivers: Vec::new(),
+            clock: Arc::new(SystemClock::new()),
+            store: None,
+            restarts: RestartPolicy::default(),
+        }
+    }
+
     /// Reads the time from `clock`.
-    #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
     /// Allows restarts by `policy`.
-    #[must_use]
     pub fn restart_policy(mut self, policy: RestartPolicy) -> Self {
         self.restarts = policy;
         self
     }
 
-    /// Starts the actors on this thread's arbiter and returns at once.
+    /// Starts the actors on this thread's arbiter and returns at once: nothing has been polled yet.
     ///
-    /// # Panics
-    /// Outside of a running actix system.
-    #[must_use = "the handle is the only way to stop the dispatcher"]
-    pub fn start(self) -> Handle {
-        let shared = Arc::new(Shared {
-            clock: self.clock,
-            store: self.store,
-            events: EventBus::new(),
-            board: Board::default(),
-            restarts: self.restarts,
-            setup: RwLock::new(Arc::new(self.setup)),
-            revision: AtomicU64::new(0),
-            store_trouble: Mutex::new(None),
-        });
-        let (ended, watch_end) = watch::channel(None);
-        let supervisor = SupervisorActor::launch(Arc::clone(&shared), ended);
-        Handle { shared, supervisor, ended: watch_end }
-    }
-}
-
-/// How a dispatcher ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It was shut down.
-    Stopped,
-    /// An actor panicked more often than the restart policy allows. What is left of the dispatcher should be shut down,
-    /// and the process restarted.
-    Escalated {
-        /// Which.
-        actor: &'static str,
-        /// Its last panic.
-        panic: Panic,
-    },
-}
-
-/// Talks to a running dispatcher. Cheap to clone, and usable from any thread.
-///
-/// Dropping the handles does not stop the dispatcher: call [`shutdown`](Self::shutdown).
-#[derive(Clone)]
-pub struct Handle {
-    shared: Arc<Shared>,
-    supervisor: Addr<SupervisorActor>,
-    ended: watch::Receiver<Option<Ended>>,
-}
-
-impl Handle {
-    /// Polls once, then pushes now, whatever availability and cooldown say.
+    /// The dispatcher lives until it is [shut down](Handle::shutdown) or the arbiter is stopped.
     ///
     /// # Errors
-    /// If an actor did not answer, or the dispatcher has ended. Dropping the future does not undo the flush.
-    pub async fn flush(&self) -> Result<FlushReport, ControlError> {
-        flat(self.supervisor.send(Flush { when_available: false }).await)
-    }
-
-    /// Like [`flush`](Self::flush), but only if there is room.
-    ///
-    /// # Errors
-    /// [`ControlError::Busy`] if there is none; else as for `flush`.
-    pub async fn flush_when_available(&self) -> Result<FlushReport, ControlError> {
-        flat(self.supervisor.send(Flush { when_available: true }).await)
-    }
-
-    /// Polls every projection now; returns when all that was found is durable.
-    ///
-    /// # Errors
-    /// If an actor did not answer, or the dispatcher has ended.
-    pub async fn poll(&self) -> Result<(), ControlError> {
-        flat(self.supervisor.send(PollNow).await)
-    }
-
-    /// Stops pushing; watching goes on. Survives a restart.
-    ///
-    /// # Errors
-    /// If it could not be stored, an actor did not answer, or the dispatcher has ended.
-    pub async fn pause(&self) -> Result<(), ControlError> {
-        flat(self.supervisor.send(Pause).await)
-    }
-
-    /// Resumes pushing.
-    ///
-    /// # Errors
-    /// As for [`pause`](Self::pause).
-    pub async fn resume(&self) -> Result<(), ControlError> {
-        flat(self.supervisor.send(Resume).await)
-    }
-
-    /// Puts another setup in force: projections and receivers that stay keep what is known of them, the rest is begun
-    /// anew or forgotten.
-    ///
-    /// # Errors
-    /// If the dispatcher has ended.
-    pub async fn reload(&self, setup: Setup) -> Result<(), ControlError> {
-        flat(self.supervisor.send(Reload(setup)).await)
-    }
-
-    /// Returns when every actor has answered.
-    ///
-    /// # Errors
-    /// If one did not.
-    pub async fn ping(&self) -> Result<(), ControlError> {
-        flat(self.supervisor.send(Ping).await)
-    }
-
-    /// The state of everything, from published snapshots: costs the actors nothing.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.shared.board.status()
-    }
-
-    /// The last `limit` deliveries, newest first. Blocks for as long as reading from the store takes.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn deliveries(&self, limit: usize) -> Result<Vec<Delivery>, StoreError> {
-        self.shared.store.deliveries(limit)
-    }
-
-    /// Everything that happens from now on. A listener that lags far behind loses the oldest events.
-    pub fn subscribe(&self) -> impl Stream<Item = Arc<EventRecord>> + Send + Unpin + use<> {
-        self.shared.events.stream()
-    }
-
-    /// The supervisor, for those who prefer to send messages.
-    #[must_use]
-    pub fn supervisor(&self) -> Addr<SupervisorActor> {
-        self.supervisor.clone()
-    }
-
-    /// Waits until the dispatcher ends.
-    pub async fn ended(&self) -> Ended {
-        let mut ended = self.ended.clone();
-        match ended.wait_for(Option::is_some).await {
-            Ok(end) => end.clone().unwrap_or(Ended::Stopped),
-            // Every actor is gone.
-            Err(_) => Ended::Stopped,
+    /// If there is no arbiter on this thread, or the setup makes no sense.
+    pub fn start(self) -> Result<Handle, StartError> {
+        if Arbiter::try_current().is_none() {
+            return Err(StartError::NoArbiter);
         }
+        self.setup.check()?;
+        let shared = Arc::new(Shared::new(self.setup, self.store, self.clock, self.restarts));
+        let (life, ended) = Life::new(Arc::clone(&shared));
+        let supervisor = SupervisorActor::launch(Arc::clone(&shared), &life);
+        Ok(Handle::new(shared, supervisor, ended))
     }
 
-    /// Ends the dispatcher. Deliveries under way may take up to `grace`; what is left then is dropped and repeated after
-    /// the next start.
-    pub async fn shutdown(&self, grace: Duration) {
-        // An error says that it has ended already.
-        let _ = self.supervisor.send(Shutdown { grace }).await;
+    /// Starts the actors on a thread and an arbiter of their own; this thread needs neither actix nor tokio.
+    ///
+    /// Blocks until the thread is up, some milliseconds. The thread ends with the dispatcher, and
+    /// [`Handle::shutdown`] joins it. A host that stops its own actix system does not stop the dispatcher.
+    ///
+    /// # Errors
+    /// If the system gives no thread, or the setup makes no sense.
+    pub fn start_on_own_arbiter(self) -> Result<Handle, StartError> {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let (exit, exited) = tokio::sync::watch::channel(());
+        let main = move || {
+            // Dropped last, when the runtime is gone.
+            let _exit = exit;
+            System::new().block_on(async move {
+                match self.start() {
+                    Ok(handle) => {
+                        let gone = handle.gone();
+                        // Whoever started it waits for this word.
+                        let _ = tell.send(Ok(handle));
+                        gone.await;
+                    }
+                    Err(error) => {
+                        let _ = tell.send(Err(error));
+                    }
+                }
+            });
+        };
+        let thread = thread::Builder::new().name("ograph-dispatcher".to_owned()).spawn(main)?;
+        // Nothing is sent only if the thread panicked: the system refused it a runtime, or a receiver could not be made.
+        let handle = told.recv().unwrap_or_else(|_| Err(io::Error::other("it panicked while it started").into()))?;
+        Ok(handle.on(OwnThread::new(thread, exited)))
     }
 }
 
-impl fmt::Debug for Handle {
+impl fmt::Debug for Dispatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("status", &self.status()).finish_non_exhaustive()
+        f.debug_struct("Dispatcher")
+            .field("setup", &self.setup)
+            .field("restarts", &self.restarts)
+            .finish_non_exhaustive()
     }
 }
 
-fn flat<T>(answer: Result<Result<T, ControlError>, MailboxError>) -> Result<T, ControlError> {
-    answer.unwrap_or(Err(ControlError::Ended))
+/// Puts a [`Dispatcher`] together. A source and an availability are needed, the rest has defaults.
+///
+/// Source, availability and receivers are given as closures that make them: HTTP clients and the like cannot move
+/// between threads, and a restarted actor gets a fresh one.
+#[must_use = "a builder does nothing until it is started"]
+pub struct Builder {
+    settings: Settings,
+    source: Option<SourceFactory>,
+    availability: Option<AvailabilityFactory>,
+    receivers: Vec<ReceiverFactory>,
+    clock: Arc<dyn Clock>,
+    store: Option<Arc<dyn Store>>,
+    restarts: RestartPolicy,
 }
 
-/// What the actors share. Nothing here is ever locked for longer than a copy takes.
-pub(crate) struct Shared {
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) events: EventBus,
-    pub(crate) board: Board,
-    pub(crate) restarts: RestartPolicy,
-    setup: RwLock<Arc<Setup>>,
-    revision: AtomicU64,
-    /// Why the store refuses, to report it on the edge.
-    store_trouble: Mutex<Option<String>>,
+impl Builder {
+    /// Replaces all settings, the projections to watch among them. Default: [`Settings::watching`] nothing.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Watches one more projection.
+    pub fn watch(mut self, projection: Projection) -> Self {
+        self.settings.projections.push(projection);
+        self
+    }
+
+    /// Observes the projections through what `make` makes.
+    pub fn source<S: Source>(mut self, make: impl Fn() -> S + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(move || Box::new(make())));
+        self
+    }
+
+    /// Asks what `make` makes how much room there is.
+    pub fn availability<A: Availability>(mut self, make: impl Fn() -> A + Send + Sync + 'static) -> Self {
+        self.availability = Some(Arc::new(move || Box::new(make())));
+        self
+    }
+
+    /// Tells one more receiver; its id is its own.
+    pub fn receiver<R: Receiver>(mut self, make: impl Fn() -> R + Send + Sync + 'static) -> Self {
+        self.receivers.push(Arc::new(move || Box::new(make())));
+        self
+    }
+
+    /// Keeps its state in `store`. Default: a [`MemoryStore`], with which the first values after every start are
+    /// baselines; [`RedbStore`](crate::store::RedbStore) remembers.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Reads the time from `clock`. Default: the machine's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Allows restarts by `policy`. Default: 5 of each actor in 30 s.
+    pub fn restart_policy(mut self, policy: RestartPolicy) -> Self {
+        self.restarts = policy;
+        self
+    }
+
+    /// The dispatcher.
+    ///
+    /// # Errors
+    /// If it has no source or no availability.
+    pub fn build(self) -> Result<Dispatcher, SetupError> {
+        let setup = Setup {
+            settings: self.settings,
+            source: self.source.ok_or(SetupError::NoSource)?,
+            availability: self.availability.ok_or(SetupError::NoAvailability)?,
+            receivers: self.receivers,
+        };
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        Ok(Dispatcher { setup, clock: self.clock, store, restarts: self.restarts })
+    }
+
+    /// Builds it and [starts it](Dispatcher::start) on this thread's arbiter.
+    ///
+    /// # Errors
+    /// As for [`build`](Self::build) and [`Dispatcher::start`].
+    pub fn start(self) -> Result<Handle, StartError> {
+        self.build()?.start()
+    }
+
+    /// Builds it and [starts it](Dispatcher::start_on_own_arbiter) on a thread of its own.
+    ///
+    /// # Errors
+    /// As for [`build`](Self::build) and [`Dispatcher::start_on_own_arbiter`].
+    pub fn start_on_own_arbiter(self) -> Result<Handle, StartError> {
+        self.build()?.start_on_own_arbiter()
+    }
 }
 
-impl Shared {
-    pub(crate) fn setup(&self) -> Arc<Setup> {
-        Arc::clone(&self.setup.read().unwrap_or_else(PoisonError::into_inner))
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("settings", &self.settings)
+            .field("restarts", &self.restarts)
+            .finish_non_exhaustive()
     }
+}
 
-    pub(crate) fn set_setup(&self, setup: Setup) {
-        *self.setup.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(setup);
-    }
-
-    pub(crate) fn next_revision(&self) -> u64 {
-        self.revision.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    pub(crate) fn emit(&self, event: Event) {
-        self.events.emit(self.clock.now().wall, event);
-    }
-
-    pub(crate) fn store_failed(&self, error: &StoreError) {
-        let message = error.to_string();
-        let mut trouble = self.store_trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.as_ref() != Some(&message) {
-            log::error!("the state cannot be stored, nothing new is believed or pushed until it can: {message}");
-            self.emit(Event::StoreFailing { message: message.clone() });
-            self.board.store_error.set(Some(message.clone()));
-            *trouble = Some(message);
-        }
-    }
-
-    pub(crate) fn store_recovered(&self) {
-        let mut trouble = self.store_trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.take().is_some() {
-            log::info!("the state can be stored again");
-            self.emit(Event::StoreRecovered);
-            self.board.store_error.set(None);
-        }
-    }
+/// Why a dispatcher was not started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The setup makes no sense.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// This thread runs no actix system.
+    #[error("this thread has no actix arbiter; start inside of a running system, or with `start_on_own_arbiter`")]
+    NoArbiter,
+    /// There is no thread to run on.
+    #[error("the dispatcher's thread could not be started: {0}")]
+    Thread(#[from] io::Error),
 }

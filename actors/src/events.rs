@@ -1,7 +1,7 @@
 //! What happens, as typed events: for subscribers, an audit trail, or a story told line by line.
 
 use std::sync::{
-    Arc,
+    Arc, PoisonError, RwLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -19,6 +19,7 @@ use crate::{
         time::Timestamp,
     },
     store::Outcome,
+    totals::Counters,
 };
 
 /// How many events a subscriber may lag behind before it misses the oldest.
@@ -122,6 +123,11 @@ pub enum Event {
     },
     /// Another configuration is in force.
     Reloaded,
+    /// Another configuration was refused: the one before stays in force.
+    ReloadRefused {
+        /// What is wrong with it.
+        message: String,
+    },
 }
 
 /// What a change means for what is pending.
@@ -139,26 +145,40 @@ pub enum PendingEffect {
 /// Hands events to whoever listens. A slow listener loses the oldest events; it never holds anybody.
 #[derive(Clone, Debug)]
 pub(crate) struct EventBus {
-    sender: broadcast::Sender<Arc<EventRecord>>,
+    /// `None` when the dispatcher has ended.
+    sender: Arc<RwLock<Option<broadcast::Sender<Arc<EventRecord>>>>>,
     last_id: Arc<AtomicU64>,
+    counters: Arc<Counters>,
 }
 
 impl EventBus {
-    pub(crate) fn new() -> Self {
-        Self { sender: broadcast::Sender::new(BACKLOG), last_id: Arc::default() }
+    pub(crate) fn new(counters: Arc<Counters>) -> Self {
+        let sender = Arc::new(RwLock::new(Some(broadcast::Sender::new(BACKLOG))));
+        Self { sender, last_id: Arc::default(), counters }
     }
 
     pub(crate) fn emit(&self, at: Timestamp, event: Event) {
+        self.counters.event(&event);
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        // An error only says that nobody listens.
-        let _ = self.sender.send(Arc::new(EventRecord { id, at, event }));
+        if let Some(sender) = &*self.sender.read().unwrap_or_else(PoisonError::into_inner) {
+            // An error only says that nobody listens.
+            let _ = sender.send(Arc::new(EventRecord { id, at, event }));
+        }
+    }
+
+    /// Ends every stream, once its listener has seen what happened before.
+    pub(crate) fn close(&self) {
+        *self.sender.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub(crate) fn stream(&self) -> impl Stream<Item = Arc<EventRecord>> + Send + Unpin + use<> {
-        Box::pin(stream::unfold(self.sender.subscribe(), |mut receiver| async move {
+        let sender = self.sender.read().unwrap_or_else(PoisonError::into_inner);
+        let receiver = sender.as_ref().map(broadcast::Sender::subscribe);
+        Box::pin(stream::unfold(receiver, |receiver| async move {
+            let mut receiver = receiver?;
             loop {
                 match receiver.recv().await {
-                    Ok(record) => return Some((record, receiver)),
+                    Ok(record) => return Some((record, Some(receiver))),
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return None,
                 }

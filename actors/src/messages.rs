@@ -5,12 +5,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use actix::Message;
+use actix::{Message, Recipient};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    dispatcher::Setup,
+    events::EventRecord,
     model::{
         document::{AvailabilityNote, Document, Reason},
         key::ProjectionKey,
@@ -19,7 +19,9 @@ use crate::{
         time::Timestamp,
         value::State,
     },
+    setup::{Setup, SetupError},
     source::Validators,
+    status::{PendingReceiver, Status},
     store::{Delivery, ObservedHead, Outcome},
     supervision::{Panic, Verdict},
 };
@@ -93,8 +95,30 @@ pub struct Shutdown {
 #[rtype(result = "Result<(), ControlError>")]
 pub struct Reload(pub Setup);
 
+/// Asks for the state of everything.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Status")]
+pub struct GetStatus;
+
+/// Asks what every receiver has still to be told.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<PendingReceiver>")]
+pub struct GetPending;
+
+/// Sends every event from now on to an actor, in order, the next when the one before was handled. A listener that lags
+/// far behind loses the oldest. Ends when the actor or the dispatcher does.
+#[derive(Clone, Message)]
+#[rtype(result = "Result<(), ControlError>")]
+pub struct Subscribe(pub Recipient<EventMessage>);
+
+/// An event, as subscribed actors get it.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct EventMessage(pub Arc<EventRecord>);
+
 /// Why a control message was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ControlError {
     /// There is no room, and the sender wanted to keep that check.
     #[error("{0}")]
@@ -102,6 +126,9 @@ pub enum ControlError {
     /// The store refuses.
     #[error("{0}")]
     Store(String),
+    /// The new setup makes no sense; the one before stays in force.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
     /// The actor in question was restarted while it worked on this, or did not answer in time.
     #[error("the {0} did not answer")]
     NoAnswer(&'static str),
@@ -185,8 +212,8 @@ pub(crate) struct Leased {
 pub(crate) struct Settle {
     pub(crate) settlement: Settlement,
     pub(crate) delivery: Delivery,
-    /// The cooldown from now on; `None` for none.
-    pub(crate) cooldown: Option<Duration>,
+    /// Whether the cooldown that began with the push goes on.
+    pub(crate) cools: bool,
 }
 
 /// What a push means for the merge map.

@@ -8,14 +8,17 @@ use url::Url;
 
 use crate::{
     clock::Clock,
-    http::{Answer, HttpClient, HttpError, HttpErrorKind, Request},
-    model::{
-        key::Projection,
-        retry_after,
-        value::{self, body_hash},
-    },
+    http::HttpClient,
+    json_poll::{Complaints, JsonPoll, Remedies, Unreadable, leads_nowhere},
+    model::{key::Projection, pointer::Pointer, value},
     secret::Secret,
     source::{Observation, Source, SourceError, SourceErrorKind, Validators},
+};
+
+const REMEDIES: Remedies = Remedies {
+    unauthorized: ": the token was refused; check ograph.token",
+    not_found: " without OGraph's JSON; is ograph.endpoint right?",
+    too_large: "; ograph.maxBodyBytes is the limit",
 };
 
 /// Where OGraph is and how it is asked.
@@ -61,105 +64,40 @@ impl OGraphSource {
 
     async fn poll(&self, projection: &Projection, known: &Validators) -> Result<Observation, SourceError> {
         let url = self.url(projection)?;
-        let mut headers = vec![("authorization", self.authorization.expose()), ("accept", "application/json")];
-        headers.extend(known.etag.as_deref().map(|etag| ("if-none-match", etag)));
-        let request = Request {
-            headers: &headers,
+        let poll = JsonPoll {
+            http: &self.http,
+            clock: &*self.clock,
+            headers: &[("authorization", self.authorization.expose())],
             timeout: self.options.timeout,
             max_body: self.options.max_body,
-            ..Request::get(&url)
+            complaints: Complaints::Without(Some(&self.options.token)),
+            remedies: &REMEDIES,
         };
-        let answer = self.http.send(request).await.map_err(|error| self.unanswered(&error))?;
-        match answer.status {
-            202 | 206 => Err(self.refused(SourceErrorKind::Server, &answer, ", which is not the whole projection")),
-            200..300 => self.read(projection, known, answer),
-            304 if known.etag.is_some() => Ok(Observation::Unchanged),
-            404 => match value::parse(&answer.body) {
-                Ok(Value::Object(_)) => Ok(Observation::Absent),
-                _ => Err(self.refused(
-                    SourceErrorKind::NotJson,
-                    &answer,
-                    " without OGraph's JSON; is ograph.endpoint right?",
-                )),
-            },
-            401 | 403 => {
-                Err(self.refused(SourceErrorKind::Unauthorized, &answer, ": the token was refused; check ograph.token"))
-            }
-            429 => Err(self.refused(SourceErrorKind::RateLimited, &answer, "")),
-            _ => Err(self.refused(SourceErrorKind::Server, &answer, "")),
-        }
+        poll.observe(&url, known, |answer| read(answer, projection.value_pointer.as_ref())).await
     }
 
     /// `<endpoint>/projections/<name>?<params>`, the name as one segment whatever it contains.
     fn url(&self, projection: &Projection) -> Result<Url, SourceError> {
         let mut url = self.options.endpoint.clone();
         url.path_segments_mut()
-            .map_err(|()| self.error(SourceErrorKind::Internal, "ograph.endpoint cannot be the base of a URL"))?
+            .map_err(|()| SourceError::new(SourceErrorKind::Internal, "ograph.endpoint cannot be the base of a URL"))?
             .pop_if_empty()
             .extend(["projections", &projection.name]);
         url.set_query(projection.query().strip_prefix('?'));
         Ok(url)
     }
+}
 
-    /// What a successful answer says.
-    fn read(&self, projection: &Projection, known: &Validators, answer: Answer) -> Result<Observation, SourceError> {
-        let not_json = |what: &str| self.error(SourceErrorKind::NotJson, what);
-        if answer.body.is_empty() {
-            return Err(not_json(&format!("it answered {} without a body", answer.status_words())));
-        }
-        let hash = body_hash(&answer.body);
-        if known.body_hash == Some(hash) {
-            return Ok(Observation::Unchanged);
-        }
-        let body = value::parse(&answer.body).map_err(|error| {
-            if answer.is_html() {
-                not_json("it answered text/html, not JSON: a captive portal or a wrong endpoint?")
-            } else {
-                not_json(&format!("the answer is {error}"))
-            }
-        })?;
-        let pointer = projection.value_pointer.as_ref();
-        let only_error = |members: &serde_json::Map<_, _>| members.len() == 1 && members.contains_key("error");
-        if pointer.is_none() && body.as_object().is_some_and(only_error) {
-            return Err(self.refused(SourceErrorKind::Server, &answer, " with an error instead of a value"));
-        }
-        match value::extract(body, pointer) {
-            Some(value) => {
-                let validators = Validators { etag: answer.etag, body_hash: Some(hash) };
-                Ok(Observation::Present { value, validators })
-            }
-            None => Err(not_json(&match pointer {
-                Some(pointer) => format!("the valuePointer {:?} leads nowhere in the answer", pointer.as_str()),
-                None => "the answer has no value".to_owned(),
-            })),
-        }
+/// The projection's value in OGraph's answer.
+fn read(answer: Value, pointer: Option<&Pointer>) -> Result<Value, Unreadable> {
+    let only_error = |members: &serde_json::Map<_, _>| members.len() == 1 && members.contains_key("error");
+    if pointer.is_none() && answer.as_object().is_some_and(only_error) {
+        return Err(Unreadable::OnlyError);
     }
-
-    /// An error that OGraph, or something in front of it, answered.
-    fn refused(&self, kind: SourceErrorKind, answer: &Answer, remark: &str) -> SourceError {
-        let complaint = answer.complaint(Some(&self.options.token));
-        let message = format!("it answered {}{complaint}{remark}", answer.status_words());
-        let value = answer.retry_after.as_deref();
-        let retry_after = value.and_then(|value| retry_after::parse(value, self.clock.now().wall));
-        SourceError { retry_after, ..self.error(kind, &message) }
-    }
-
-    /// No answer at all.
-    fn unanswered(&self, error: &HttpError) -> SourceError {
-        let (kind, remedy) = match error.kind {
-            HttpErrorKind::Timeout => (SourceErrorKind::Timeout, ""),
-            HttpErrorKind::TooLarge => (SourceErrorKind::TooLarge, "; ograph.maxBodyBytes is the limit"),
-            HttpErrorKind::Redirect => (SourceErrorKind::Redirect, ""),
-            HttpErrorKind::Encoding => (SourceErrorKind::NotJson, ""),
-            HttpErrorKind::Invalid => (SourceErrorKind::Internal, ""),
-            HttpErrorKind::Connect | HttpErrorKind::Tls | HttpErrorKind::Transport => (SourceErrorKind::Transport, ""),
-        };
-        self.error(kind, &format!("{error}{remedy}"))
-    }
-
-    fn error(&self, kind: SourceErrorKind, what: &str) -> SourceError {
-        SourceError::new(kind, format!("{}: {what}", self.options.endpoint.origin().ascii_serialization()))
-    }
+    value::extract(answer, pointer).ok_or_else(|| match pointer {
+        Some(pointer) => leads_nowhere(pointer),
+        None => Unreadable::NoValue("the answer has no value".to_owned()),
+    })
 }
 
 impl Source for OGraphSource {

@@ -62,7 +62,8 @@ pub enum ActiveScope {
 /// What the first value ever seen of a projection means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstSeen {
-    /// It is the baseline: nobody is told.
+    /// It is the baseline: nobody is told. So is the absence of a projection that stays away from the start; one that
+    /// appears after that is news.
     Baseline,
     /// It is a change from nothing.
     Change,
@@ -75,7 +76,7 @@ pub struct ScheduleSettings {
     pub idle: Duration,
     /// The interval while something waits for room; above zero.
     pub active: Duration,
-    /// How long a receiver is left alone after a push.
+    /// How long a receiver is left alone after a push, counted from its beginning.
     pub cooldown: Duration,
     /// How many slots must be free for a push.
     pub min_available: u64,

@@ -10,7 +10,8 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    model::{key::ProjectionKey, receiver::ReceiverId, schedule::Phase, time::Timestamp},
+    model::{document::Change, key::ProjectionKey, receiver::ReceiverId, schedule::Phase, time::Timestamp},
+    pending::Ledger,
     store::Outcome,
 };
 
@@ -77,6 +78,8 @@ pub struct WatcherStatus {
     pub projections: usize,
     /// When the last poll ended.
     pub last_poll_at: Option<Timestamp>,
+    /// How long the last sweep took, in milliseconds: from its first poll until none was running.
+    pub last_sweep_ms: Option<u64>,
     /// When the next poll is due.
     pub next_poll_at: Option<Timestamp>,
     /// How many polls have ended since the start.
@@ -105,6 +108,8 @@ pub struct Trouble {
 pub struct SchedulerStatus {
     /// The phase; `None` before the scheduler has started.
     pub state: Option<Phase>,
+    /// Since when it is in this phase.
+    pub since: Option<Timestamp>,
     /// Why nothing is sent now, or what is happening.
     pub reason: String,
     /// When the availability is polled next.
@@ -113,6 +118,12 @@ pub struct SchedulerStatus {
     pub available: Option<u64>,
     /// How many are needed.
     pub min_available: u64,
+    /// Since when there is room, or is none, or nothing is known.
+    pub room_since: Option<Timestamp>,
+    /// Whether there was enough room at the last poll.
+    pub has_room: bool,
+    /// The class of the error that keeps the availability unknown.
+    pub error_kind: Option<&'static str>,
     /// Why the availability is unknown.
     pub error: Option<String>,
     /// Each receiver's part in it.
@@ -133,6 +144,8 @@ pub struct LaneStatus {
     pub last: Option<LastDelivery>,
     /// How many pushes failed since the last success.
     pub failures: u32,
+    /// When the first of them ended.
+    pub failing_since: Option<Timestamp>,
 }
 
 /// The last push to a receiver.
@@ -155,10 +168,14 @@ pub struct ReceiverStatus {
     pub receiver: ReceiverId,
     /// How many projections it does not know the latest value of.
     pub pending: usize,
+    /// When the oldest of their changes was observed.
+    pub oldest_pending_at: Option<Timestamp>,
     /// The last push.
     pub last_delivery: Option<LastDelivery>,
     /// How many pushes failed since the last success.
     pub failures: u32,
+    /// When the first of them ended.
+    pub failing_since: Option<Timestamp>,
     /// Whether a push is under way.
     pub in_flight: bool,
     /// Until when it is left alone after a push.
@@ -167,8 +184,33 @@ pub struct ReceiverStatus {
     pub next_retry_at: Option<Timestamp>,
 }
 
-/// What is pending, by receiver.
-pub type PendingCounts = BTreeMap<ReceiverId, usize>;
+/// What one receiver has still to be told.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingReceiver {
+    /// Its id.
+    pub receiver: ReceiverId,
+    /// The changes as a push would put them now, ordered by `firstChangedAt`, then key.
+    pub changes: Vec<Change>,
+}
+
+/// One watched projection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectionStatus {
+    /// Its key.
+    pub projection: ProjectionKey,
+    /// Its name.
+    pub name: String,
+    /// Its parameters.
+    pub params: BTreeMap<String, String>,
+    /// Whether it has a value, as far as is known.
+    pub present: bool,
+    /// When that value, or that there is none, was first observed; `None` if it was never observed.
+    pub since: Option<Timestamp>,
+    /// Why it cannot be polled, if it cannot.
+    pub failing: Option<Trouble>,
+}
 
 /// Where the actors publish.
 #[derive(Debug, Default)]
@@ -176,7 +218,7 @@ pub(crate) struct Board {
     actors: RwLock<BTreeMap<&'static str, ActorStatus>>,
     pub(crate) watcher: Published<WatcherStatus>,
     pub(crate) scheduler: Published<SchedulerStatus>,
-    pub(crate) pending: Published<PendingCounts>,
+    pub(crate) ledger: Published<Ledger>,
     pub(crate) store_error: Published<Option<String>>,
 }
 
@@ -187,16 +229,19 @@ impl Board {
 
     pub(crate) fn status(&self) -> Status {
         let scheduler = self.scheduler.get();
-        let pending = self.pending.get();
-        let receivers = pending
-            .iter()
-            .map(|(receiver, pending)| {
+        let receivers = self
+            .ledger
+            .get()
+            .counts()
+            .map(|(receiver, pending, oldest_pending_at)| {
                 let lane = scheduler.lanes.get(receiver).cloned().unwrap_or_default();
                 ReceiverStatus {
                     receiver: receiver.clone(),
-                    pending: *pending,
+                    pending,
+                    oldest_pending_at,
                     last_delivery: lane.last,
                     failures: lane.failures,
+                    failing_since: lane.failing_since,
                     in_flight: lane.in_flight,
                     cooling_until: lane.cooling_until,
                     next_retry_at: lane.next_retry_at,
@@ -222,7 +267,7 @@ impl<T> Published<T> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn set(&self, value: T) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+    pub(crate) fn set(&self, value: impl Into<Arc<T>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value.into();
     }
 }

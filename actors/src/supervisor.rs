@@ -7,24 +7,24 @@
 use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, MailboxError, Message, ResponseFuture,
-    Supervised, dev::ToEnvelope,
+    Actor, Addr, AsyncContext as _, Context, Handler, MailboxError, Message, MessageResult, ResponseFuture, Supervised,
+    dev::ToEnvelope,
 };
-use futures_util::future::LocalBoxFuture;
-use tokio::sync::watch;
+use futures_util::{StreamExt as _, future::LocalBoxFuture};
 
 use crate::{
-    dispatcher::{Ended, Shared},
     events::Event,
     failpoint::failpoint,
+    handle::Ended,
     messages::{
-        ControlError, DemandChanged, Demands, Drain, Flush, FlushNow, FlushReport, Lease, Leased, Panicked, Pause,
-        Ping, PollNow, ProjectionChanged, Recall, Reconfigure, Reload, Reopen, Reopened, Resume, SetPaused, Settle,
-        Shutdown, Stop,
+        ControlError, DemandChanged, Demands, Drain, EventMessage, Flush, FlushNow, FlushReport, GetPending, GetStatus,
+        Lease, Leased, Panicked, Pause, Ping, PollNow, ProjectionChanged, Recall, Reconfigure, Reload, Reopen,
+        Reopened, Resume, SetPaused, Settle, Shutdown, Stop, Subscribe,
     },
     model::key::ProjectionKey,
     pending::PendingActor,
     scheduler::SchedulerActor,
+    shared::{Life, Shared},
     status::{ActorState, PanicNote},
     store::ObservedHead,
     supervision::{Intensity, Judge, Panic, Verdict, start},
@@ -46,11 +46,11 @@ const WATCHER: &str = "watcher";
 const PENDING: &str = "pending";
 const SCHEDULER: &str = "scheduler";
 
-/// The root of the actor system. Send it [`Flush`], [`PollNow`], [`Pause`], [`Resume`], [`Reload`], [`Ping`] or
-/// [`Shutdown`].
+/// The root of the actor system. Send it the messages [for everybody](crate::messages); its address stays good over every
+/// restart.
 pub struct SupervisorActor {
     shared: Arc<Shared>,
-    ended: watch::Sender<Option<Ended>>,
+    life: Arc<Life>,
     /// Their addresses survive every restart, also this actor's own.
     children: Option<Children>,
     /// The shutdown has begun: only what ends is still carried out.
@@ -67,25 +67,32 @@ struct Children {
 
 impl SupervisorActor {
     /// Starts the whole system on this thread's arbiter.
-    pub(crate) fn launch(shared: Arc<Shared>, ended: watch::Sender<Option<Ended>>) -> Addr<Self> {
+    pub(crate) fn launch(shared: Arc<Shared>, life: &Arc<Life>) -> Addr<Self> {
         let judge = OwnJudge {
             shared: Arc::clone(&shared),
-            ended: ended.clone(),
+            life: Arc::clone(life),
             intensity: RefCell::new(Intensity::new(shared.restarts)),
         };
-        start(Self { shared, ended, children: None, ending: false, intensities: HashMap::new() }, MAILBOX, judge)
+        let halted = shared.halted();
+        let actor = Self { shared, life: Arc::clone(life), children: None, ending: false, intensities: HashMap::new() };
+        start(actor, MAILBOX, judge, halted)
     }
 
     fn launch_children(&self, own: &Addr<Self>) -> Children {
-        let judge = |actor| ChildJudge { actor, supervisor: own.clone(), ended: self.ended.clone() };
+        let judge = |actor| ChildJudge { actor, supervisor: own.clone(), life: Arc::clone(&self.life) };
         let shared = || Arc::clone(&self.shared);
         for actor in [SUPERVISOR, WATCHER, PENDING, SCHEDULER] {
             self.shared.board.update_actor(actor, |_| ());
         }
         Children {
-            pending: start(PendingActor::new(shared()), MAILBOX, judge(PENDING)),
-            watcher: start(WatcherActor::new(shared(), own.clone()), MAILBOX, judge(WATCHER)),
-            scheduler: start(SchedulerActor::new(shared(), own.clone()), MAILBOX, judge(SCHEDULER)),
+            pending: start(PendingActor::new(shared()), MAILBOX, judge(PENDING), self.shared.halted()),
+            watcher: start(WatcherActor::new(shared(), own.clone()), MAILBOX, judge(WATCHER), self.shared.halted()),
+            scheduler: start(
+                SchedulerActor::new(shared(), own.clone()),
+                MAILBOX,
+                judge(SCHEDULER),
+                self.shared.halted(),
+            ),
         }
     }
 
@@ -136,7 +143,7 @@ where
 struct ChildJudge {
     actor: &'static str,
     supervisor: Addr<SupervisorActor>,
-    ended: watch::Sender<Option<Ended>>,
+    life: Arc<Life>,
 }
 
 impl Judge for ChildJudge {
@@ -150,7 +157,7 @@ impl Judge for ChildJudge {
                     Err(MailboxError::Timeout) => break,
                 }
             }
-            self.ended.send_replace(Some(Ended::Escalated { actor: self.actor, panic }));
+            self.life.end(Ended::Escalated { actor: self.actor, panic });
             Verdict::GiveUp
         })
     }
@@ -159,25 +166,19 @@ impl Judge for ChildJudge {
 /// Judges the supervisor: there is nobody to ask.
 struct OwnJudge {
     shared: Arc<Shared>,
-    ended: watch::Sender<Option<Ended>>,
+    life: Arc<Life>,
     intensity: RefCell<Intensity>,
 }
 
 impl Judge for OwnJudge {
     fn judge(&self, panic: Panic) -> LocalBoxFuture<'_, Verdict> {
-        let verdict = judge(&self.shared, SUPERVISOR, panic, &mut self.intensity.borrow_mut(), &self.ended);
+        let verdict = judge(&self.shared, SUPERVISOR, panic, &mut self.intensity.borrow_mut(), &self.life);
         Box::pin(async move { verdict })
     }
 }
 
 /// The verdict on a panic: counted, logged, shown; beyond the intensity the dispatcher ends.
-fn judge(
-    shared: &Shared,
-    actor: &'static str,
-    panic: Panic,
-    intensity: &mut Intensity,
-    ended: &watch::Sender<Option<Ended>>,
-) -> Verdict {
+fn judge(shared: &Shared, actor: &'static str, panic: Panic, intensity: &mut Intensity, life: &Life) -> Verdict {
     let now = shared.clock.now();
     let verdict = intensity.judge(now.mono);
     shared.board.update_actor(actor, |status| {
@@ -198,7 +199,7 @@ fn judge(
         }
         Verdict::GiveUp => {
             log::error!("the {actor} panicked too often; the dispatcher ends: {panic}");
-            ended.send_replace(Some(Ended::Escalated { actor, panic }));
+            life.end(Ended::Escalated { actor, panic });
         }
     }
     verdict
@@ -221,12 +222,12 @@ impl Supervised for SupervisorActor {
 }
 
 impl Handler<Panicked> for SupervisorActor {
-    type Result = actix::MessageResult<Panicked>;
+    type Result = MessageResult<Panicked>;
 
     fn handle(&mut self, Panicked { actor, panic }: Panicked, _: &mut Self::Context) -> Self::Result {
         let policy = self.shared.restarts;
         let intensity = self.intensities.entry(actor).or_insert_with(|| Intensity::new(policy));
-        actix::MessageResult(judge(&self.shared, actor, panic, intensity, &self.ended))
+        MessageResult(judge(&self.shared, actor, panic, intensity, &self.life))
     }
 }
 
@@ -326,6 +327,7 @@ impl Handler<Reload> for SupervisorActor {
 
     fn handle(&mut self, Reload(setup): Reload, _: &mut Self::Context) -> Self::Result {
         let children = self.children.as_ref().filter(|_| !self.ending).ok_or(ControlError::Ended)?;
+        setup.check()?;
         self.shared.set_setup(setup);
         // The pending actor first: the others ask it about the receivers that are configured now.
         children.pending.do_send(Reconfigure);
@@ -348,38 +350,60 @@ impl Handler<Ping> for SupervisorActor {
     }
 }
 
+impl Handler<GetStatus> for SupervisorActor {
+    type Result = MessageResult<GetStatus>;
+
+    fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.shared.board.status())
+    }
+}
+
+impl Handler<GetPending> for SupervisorActor {
+    type Result = MessageResult<GetPending>;
+
+    fn handle(&mut self, _: GetPending, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.shared.board.ledger.get().pending(&self.shared.setup()))
+    }
+}
+
+impl Handler<Subscribe> for SupervisorActor {
+    type Result = Result<(), ControlError>;
+
+    fn handle(&mut self, Subscribe(recipient): Subscribe, _: &mut Self::Context) -> Self::Result {
+        let mut events = self.shared.events.stream();
+        #[expect(clippy::disallowed_methods, reason = "it ends with the dispatcher's events, or with its listener")]
+        actix_rt::spawn(async move {
+            while let Some(event) = events.next().await {
+                if recipient.send(EventMessage(event)).await.is_err() && !recipient.connected() {
+                    break;
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
 impl Handler<Shutdown> for SupervisorActor {
     type Result = ResponseFuture<()>;
 
     /// The watcher first, so that nothing new comes in; the pending actor last, so that what ends is still stored.
-    fn handle(&mut self, Shutdown { grace }: Shutdown, context: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Shutdown { grace }: Shutdown, _: &mut Self::Context) -> Self::Result {
         self.ending = true;
-        let Some(children) = self.children.clone() else { return Box::pin(async {}) };
-        let own = context.address();
-        let ended = self.ended.clone();
+        let children = self.children.clone();
+        let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let stop = Duration::from_secs(1).min(grace);
-            // Errors only say that an actor is gone or hangs: then there is nothing to wait for.
-            let _ = children.watcher.send(Stop).timeout(stop).await;
-            if children.scheduler.send(Drain).timeout(grace).await.is_err() {
+            let orderly = async {
+                let Some(children) = children else { return };
+                // Errors only say that an actor is gone: then there is nothing to wait for.
+                let _ = children.watcher.send(Stop).await;
+                let _ = children.scheduler.send(Drain).await;
+                let _ = children.pending.send(Ping).await;
+            };
+            if actix_rt::time::timeout(grace, orderly).await.is_err() {
                 log::warn!("deliveries under way are dropped; they are repeated after the next start");
             }
-            let _ = children.scheduler.send(Stop).timeout(stop).await;
-            let _ = children.pending.send(Stop).timeout(stop).await;
-            own.do_send(Stop);
-            ended.send_if_modified(|ended| {
-                let first = ended.is_none();
-                ended.get_or_insert(Ended::Stopped);
-                first
-            });
+            // This future with the rest, once it has answered.
+            shared.halt();
         })
-    }
-}
-
-impl Handler<Stop> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, context: &mut Self::Context) {
-        context.stop();
     }
 }

@@ -22,15 +22,16 @@ use tokio::sync::oneshot;
 
 use crate::{
     clock::Now,
-    dispatcher::Shared,
     events::Event,
     failpoint::failpoint,
     messages::{ControlError, Observed, Ping, PollNow, ProjectionChanged, Recall, Reconfigure, Stop},
     model::{
         key::{Projection, ProjectionKey},
         pacing::{Found, PollPlan, Ticket},
+        time::Timestamp,
         value::{Digest, Snapshot},
     },
+    shared::Shared,
     source::{Observation, Source, SourceError, SourceErrorKind, Validators},
     status::{Trouble, WatcherStatus},
     store::ObservedHead,
@@ -77,6 +78,10 @@ struct Sweep {
     /// Edges not logged yet, to be logged together.
     edges: Vec<Edge>,
     polls: u64,
+    last_poll: Option<Timestamp>,
+    /// When the first of the running polls started.
+    began: Duration,
+    last_sweep: Option<Duration>,
 }
 
 /// What is believed of a projection, because it is durable.
@@ -145,6 +150,9 @@ impl WatcherActor {
             troubles: BTreeMap::new(),
             edges: Vec::new(),
             polls: 0,
+            last_poll: None,
+            began: Duration::ZERO,
+            last_sweep: None,
         });
         for answer in std::mem::take(&mut self.early) {
             self.poll_all(answer);
@@ -160,6 +168,9 @@ impl WatcherActor {
             let Some(projection) = sweep.projections.get(&key).cloned() else { continue };
             let validators = sweep.known.get(&key).map(|known| known.validators.clone()).unwrap_or_default();
             let source = Rc::clone(&sweep.source);
+            if sweep.polling == 0 {
+                sweep.began = now;
+            }
             sweep.polling += 1;
             let poll = async move {
                 let answer = CatchPanic(source.observe(&projection, &validators)).await;
@@ -189,7 +200,10 @@ impl WatcherActor {
         let now = self.shared.clock.now();
         let Some(sweep) = &mut self.sweep else { return };
         let wakeup = sweep.plan.next_wakeup();
-        self.shared.board.watcher.set(sweep.status(now));
+        // Once a sweep, not once a poll.
+        if sweep.polling == 0 || !sweep.gathering {
+            self.shared.board.watcher.set(sweep.status(now));
+        }
         let Some(wakeup) = wakeup else { return };
         // Timers are never cancelled: one that fires early finds nothing due and sets the next.
         if sweep.armed.is_none_or(|armed| wakeup < armed) {
@@ -217,19 +231,31 @@ impl WatcherActor {
         let Some(sweep) = &mut self.sweep else { return };
         sweep.polling -= 1;
         sweep.polls += 1;
+        sweep.last_poll = Some(now.wall);
+        if sweep.polling == 0 {
+            let took = now.mono.saturating_sub(sweep.began);
+            sweep.last_sweep = Some(took);
+            self.shared.counters.sweep(took);
+        }
+        let count = |outcome| self.shared.counters.poll(outcome);
         let key = &projection.key;
         let known = sweep.known.get(key);
         match answer {
-            Ok(Observation::Unchanged) => sweep.finish(key, Found::Value { changed: false }, now.mono),
+            Ok(Observation::Unchanged) => {
+                count("unchanged");
+                sweep.finish(key, Found::Value { changed: false }, now.mono);
+            }
             Ok(Observation::Present { value, validators }) => {
                 let snapshot = Snapshot::new(value, &projection.ignore);
                 match sweep.known.get_mut(key) {
                     Some(known) if known.digest == Some(snapshot.digest()) => {
                         known.validators = validators;
+                        count("unchanged");
                         sweep.finish(key, Found::Value { changed: false }, now.mono);
                     }
                     // The poll ends when the report is answered.
                     _ => {
+                        count("changed");
                         sweep.plan.answered(key);
                         sweep.outbox.push(Observed {
                             key: key.clone(),
@@ -242,9 +268,10 @@ impl WatcherActor {
                 }
             }
             Ok(Observation::Absent) => {
-                let had_value = known.is_some_and(|known| known.digest.is_some());
+                count("absent");
+                let is_news = known.is_none_or(|known| known.digest.is_some());
                 sweep.finish(key, Found::Nothing, now.mono);
-                if had_value && sweep.plan.is_gone(key) {
+                if is_news && sweep.plan.is_gone(key) {
                     sweep.outbox.push(Observed {
                         key: key.clone(),
                         state: None,
@@ -254,7 +281,10 @@ impl WatcherActor {
                     });
                 }
             }
-            Err(error) => sweep.fail(key, error, now),
+            Err(error) => {
+                count(error.kind.label());
+                sweep.fail(key, error, now);
+            }
         }
         self.after_poll(context);
     }
@@ -327,7 +357,7 @@ impl WatcherActor {
                 sweep.known.insert(key.clone(), Known { digest, validators: observed.validators.clone() }).is_none();
             if observed.state.is_some() {
                 sweep.finish(key, Found::Value { changed: !first }, now.mono);
-            } else {
+            } else if !first {
                 sweep.plan.saw_change(now.mono);
             }
         }
@@ -381,7 +411,8 @@ impl Sweep {
         WatcherStatus {
             interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
             projections: self.projections.len(),
-            last_poll_at: (self.polls > 0).then_some(now.wall),
+            last_poll_at: self.last_poll,
+            last_sweep_ms: self.last_sweep.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             next_poll_at: self.plan.next_wakeup().map(|at| now.wall + at.saturating_sub(now.mono)),
             polls: self.polls,
             failing: self.troubles.clone(),

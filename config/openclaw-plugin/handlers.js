@@ -135,7 +135,9 @@ const ID = /^[\w.:@-]{1,128}$/;
 function validated(body) {
   const nonsense = (text) => new Refusal(400, text);
   if (body === null || typeof body !== "object" || Array.isArray(body)) throw nonsense("the body is not an object");
-  if (typeof body.actor !== "string" || !ID.test(body.actor)) throw nonsense("`actor` is missing or not a name");
+  // OGraph's ids are integers.
+  const actor = Number.isSafeInteger(body.actor) ? String(body.actor) : body.actor;
+  if (typeof actor !== "string" || !ID.test(actor)) throw nonsense("`actor` is missing or neither a name nor an id");
   if (typeof body.batchId !== "string" || !ID.test(body.batchId)) throw nonsense("`batchId` is missing or not an id");
   if (body.version !== 1) throw nonsense("`version` is not 1");
   if (!Array.isArray(body.changes) || body.changes.length === 0) throw nonsense("`changes` is missing or empty");
@@ -144,7 +146,7 @@ function validated(body) {
       throw nonsense("a change has no `projection`");
     }
   }
-  return body;
+  return { actor, batchId: body.batchId };
 }
 
 /** Reads the body, no more of it than `max` bytes and no longer than ten seconds. */

@@ -72,8 +72,8 @@ pub(super) fn init(
         return Ok(Exit::Usage);
     }
     match write(path, &starter.text, force) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+        Ok(true) => {}
+        Ok(false) => {
             writeln!(output.err, "error: {} already exists; --force replaces it", path.display())?;
             return Ok(Exit::Failed);
         }
@@ -143,15 +143,20 @@ impl Starter {
     }
 }
 
-/// Writes the file in one step, readable by its owner alone; an existing one is replaced only by `force`.
-fn write(path: &Path, text: &str, force: bool) -> io::Result<()> {
+/// Writes the file in one step, readable by its owner alone. An existing one is replaced only by `force`; otherwise the
+/// answer is `false`.
+fn write(path: &Path, text: &str, force: bool) -> io::Result<bool> {
     let folder = path.parent().unwrap_or(Path::new("."));
     create_private(folder)?;
     let mut file = tempfile::Builder::new().prefix(".dispatcher").tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     let persisted = if force { file.persist(path) } else { file.persist_noclobber(path) };
-    persisted.map(drop).map_err(|error| error.error)
+    match persisted {
+        Ok(_) => Ok(true),
+        Err(error) if !force && error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error.error),
+    }
 }
 
 /// Creates missing folders for their owner alone.

@@ -1,25 +1,50 @@
 //! The command line: one definition of all commands and flags, and what each comes to as an exit code.
 
 mod check;
+mod daemon;
+mod doctor;
+mod flush;
+mod human;
 mod init;
+mod lists;
+mod manual;
+mod open;
+mod orders;
+mod output;
+mod service;
+mod status;
 
-use std::{
-    error::Error,
-    ffi::OsString,
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{error::Error, ffi::OsString, io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 
+use ograph_dispatcher_actors::{
+    clock::{Clock as _, SystemClock},
+    model::time::Timestamp,
+};
+
+use self::{
+    daemon::CallError,
+    orders::Order,
+    output::{Output, Screen},
+};
 use crate::{
     config::{Environment, Flags, LoadError, Loader, schema},
-    run,
+    run, sandbox,
 };
 
 /// What `--version` prints after the name.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("OGRAPH_DISPATCHER_BUILD"), ")");
+
+const AFTER_HELP: &str = "\
+Without a command it runs. A first look without any account: `ograph-dispatcher sandbox`.
+
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage or configuration
+  3  no daemon is reachable
+  4  the daemon refused: busy, or unauthorised";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +72,7 @@ impl From<Exit> for ExitCode {
 #[command(
     name = "ograph-dispatcher",
     version = VERSION,
-    after_help = "Without a command it runs. Exit codes: 0 done, 1 failed, 2 usage or configuration, \
-                  3 no daemon reachable, 4 refused."
+    after_help = AFTER_HELP
 )]
 struct Cli {
     #[command(flatten)]
@@ -65,8 +89,36 @@ enum Command {
     Check(check::CheckArgs),
     /// Writes a commented configuration to start from
     Init(init::InitArgs),
+    /// Finds out what keeps it from working, and the remedy; delivers nothing
+    Doctor(doctor::DoctorArgs),
     /// Shows the whole job on this machine alone, without configuration or account
     Sandbox(SandboxArgs),
+    /// Shows how the daemon is, and why nothing is sent
+    Status(status::StatusArgs),
+    /// Lists the changes that receivers have still to be told
+    Pending(lists::ListArgs),
+    /// Lists the projections that are watched
+    Projections(lists::ListArgs),
+    /// Lists the last deliveries, newest first
+    Deliveries(lists::DeliveriesArgs),
+    /// Looks once, then tells everybody now, whatever availability and cooldown say
+    Flush(flush::FlushArgs),
+    /// Looks at every projection now
+    Poll(orders::OrderArgs),
+    /// Stops telling; watching and merging go on. Also after a restart
+    Pause(orders::OrderArgs),
+    /// Tells again
+    Resume(orders::OrderArgs),
+    /// Puts the configuration as it is now in force; a wrong one changes nothing
+    Reload(orders::OrderArgs),
+    /// Opens the status page in the browser; prints its address, token included, where there is none
+    Open(open::OpenArgs),
+    /// Keeps the daemon running: a systemd user unit, or a launchd agent
+    Service(service::ServiceArgs),
+    /// Prints a completion script for a shell
+    Completions(manual::CompletionsArgs),
+    /// Prints a manual page, as `man -l -` reads it
+    Man(manual::ManArgs),
     /// Prints the JSON Schema of the configuration file
     #[command(hide = true)]
     Schema,
@@ -131,12 +183,6 @@ pub struct SandboxArgs {
     pub seconds: Option<u64>,
 }
 
-/// Where commands write.
-struct Output<'o> {
-    out: &'o mut dyn Write,
-    err: &'o mut dyn Write,
-}
-
 /// Runs the command that `arguments` name, the program's own name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> ExitCode {
     let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
@@ -148,7 +194,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
-    let mut output = Output { out: &mut io::stdout(), err: &mut io::stderr() };
+    let screen = Screen::of_process(&environment);
+    let mut output = Output { out: &mut io::stdout(), err: &mut io::stderr(), screen };
     match dispatch(cli, environment, &mut output) {
         Ok(exit) => exit.into(),
         // Whoever reads has read enough.
@@ -157,7 +204,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
         }
         Err(error) => {
             drop(writeln!(output.err, "error: {error}"));
-            Exit::Failed.into()
+            error.downcast_ref().map_or(Exit::Failed, |error: &CallError| error.exit).into()
         }
     }
 }
@@ -177,14 +224,29 @@ fn dispatch(cli: Cli, environment: Environment, output: &mut Output<'_>) -> Resu
         }
         Command::Check(check) => check::check(check, flags, environment, output),
         Command::Init(init) => init::init(init, flags, environment, output),
-        Command::Sandbox(sandbox) => {
+        Command::Sandbox(args) => {
             if !flags.is_empty() {
                 let error = "the sandbox has settings of its own; give it no flags before its name";
                 drop(Cli::command().error(ErrorKind::ArgumentConflict, error).print());
                 return Ok(Exit::Usage);
             }
-            play(&sandbox)
+            sandbox::run(args.seconds.map(Duration::from_secs), output.out)?;
+            Ok(Exit::Done)
         }
+        Command::Doctor(doctor) => doctor::doctor(doctor, flags, environment, output),
+        Command::Status(status) => status::status(&status, flags, environment, output),
+        Command::Pending(list) => lists::pending(&list, flags, environment, now(), output),
+        Command::Projections(list) => lists::projections(&list, flags, environment, now(), output),
+        Command::Deliveries(list) => lists::deliveries(&list, flags, environment, now(), output),
+        Command::Flush(flush) => flush::flush(&flush, flags, environment, output),
+        Command::Poll(args) => orders::order(Order::Poll, &args, flags, environment, output),
+        Command::Pause(args) => orders::order(Order::Pause, &args, flags, environment, output),
+        Command::Resume(args) => orders::order(Order::Resume, &args, flags, environment, output),
+        Command::Reload(args) => orders::order(Order::Reload, &args, flags, environment, output),
+        Command::Open(open) => open::open(&open, flags, environment, output),
+        Command::Service(service) => service::service(service, flags, &environment, output),
+        Command::Completions(args) => Ok(manual::completions(&args, Cli::command(), output)?),
+        Command::Man(args) => Ok(manual::man(&args, Cli::command(), output)?),
         Command::Schema => {
             output.out.write_all(schema::text().as_bytes())?;
             Ok(Exit::Done)
@@ -192,9 +254,9 @@ fn dispatch(cli: Cli, environment: Environment, output: &mut Output<'_>) -> Resu
     }
 }
 
-/// Where the sandbox is started.
-fn play(_sandbox: &SandboxArgs) -> Result<Exit, Box<dyn Error>> {
-    Err("this build has no sandbox yet".into())
+/// What times are relative to.
+fn now() -> Timestamp {
+    SystemClock::new().now().wall
 }
 
 /// Says why there is no usable configuration.

@@ -35,6 +35,16 @@ impl Flags {
         self
     }
 
+    /// Whether they say where a daemon keeps its state.
+    pub(crate) fn name_a_daemon(&self) -> bool {
+        self.config.is_some() || self.last("--state-dir").is_some()
+    }
+
+    /// Whether `--config` is the only flag, or none was given.
+    pub(crate) fn is_config_alone(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// Whether no flag was given at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {

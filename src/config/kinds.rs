@@ -209,7 +209,7 @@ pub(super) fn proxy(input: &Input<'_>) -> Read<Proxy> {
     if input.is_null() {
         return Ok(Proxy::Direct);
     }
-    url::parse_with_credentials(input.text("a URL or null")?, &["http", "https"]).map(Proxy::Through)
+    url::parse_with_credentials(input.text("a URL or null")?, &["http"]).map(Proxy::Through)
 }
 
 /// A file or folder.

@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{
-    Config, Environment, Flags, Location, Place, Problem, Problems, Setting, decode::decode, kinds::Scope,
+    Config, Environment, Flags, Location, Place, Problem, Problems, Setting,
+    decode::{decode, decode_state_dir},
+    kinds::Scope,
     text::FileText,
 };
 
@@ -36,6 +38,15 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
 }
 
+/// Where the daemon keeps its state, as far as it can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDir {
+    /// The folder.
+    pub path: PathBuf,
+    /// Why the file could not be asked, if that may matter.
+    pub problem: Option<Problem>,
+}
+
 /// Why there is no configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
@@ -55,6 +66,13 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    fn into_first(self) -> Option<Problem> {
+        match self {
+            Self::FirstRun(_) => None,
+            Self::Invalid(problems) => problems.errors.into_iter().next(),
+        }
+    }
+
     fn one(place: Place, message: impl Into<String>) -> Self {
         let problem = Problem { place, path: String::new(), message: message.into() };
         Self::Invalid(Problems { errors: vec![problem], warnings: Vec::new() })
@@ -93,6 +111,46 @@ impl Loader {
             }
         }
         loaded
+    }
+
+    /// The state folder alone: also where there is no configuration, or a broken one.
+    ///
+    /// # Errors
+    /// If somebody named a file that cannot be read, or nobody named a folder and the user's home is unknown.
+    pub fn state_dir(&self) -> Result<StateDir, LoadError> {
+        let (file, mut problem) = match Location::find(&self.flags, &self.environment) {
+            Ok(Location::Named(path, place)) => (Some(read(&path, &place)?), None),
+            Ok(Location::Found(path)) => {
+                let place = Place::File { file: path.to_string_lossy().into() };
+                match read(&path, &place) {
+                    Ok(file) => (Some(file), None),
+                    Err(error) => (None, error.into_first()),
+                }
+            }
+            Ok(Location::Missing(_)) | Err(_) => (None, None),
+        };
+        let (path, bytes) = file.map_or((None, Vec::new()), |(path, bytes)| (Some(path), bytes));
+        let text = match path.as_ref().map(|path| FileText::new(&path.to_string_lossy(), &bytes)).transpose() {
+            Ok(text) => text,
+            Err(unreadable) => {
+                problem = Some(unreadable);
+                None
+            }
+        };
+        let folder = path.as_deref().and_then(Path::parent).unwrap_or(&self.environment.current);
+        let scope = Scope { environment: &self.environment, folder };
+        let (state_dir, wrong) = decode_state_dir(text.as_ref(), scope, &self.flags);
+        let problem = problem.or(wrong);
+        let is_given = self.flags.last("--state-dir").is_some()
+            || matches!(self.environment.variable("OGRAPH_STATE_DIR"), Ok(Some(_)));
+        match (state_dir, problem) {
+            // Whoever is nearer than the file has spoken.
+            (Some(path), _) if is_given => Ok(StateDir { path, problem: None }),
+            (Some(path), problem) => Ok(StateDir { path, problem }),
+            (None, problem) => {
+                Err(LoadError::Invalid(Problems { errors: problem.into_iter().collect(), warnings: Vec::new() }))
+            }
+        }
     }
 
     /// Checks the bytes of a file as if it were at `path`. The disk is asked only for the secrets it refers to.

@@ -19,6 +19,9 @@ mod source;
 mod text;
 mod url;
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, path::PathBuf, time::Duration};
 
 use ograph_dispatcher_actors::{
@@ -29,7 +32,7 @@ use ograph_dispatcher_actors::{
 pub use self::{
     environment::{Environment, NotUtf8},
     flags::Flags,
-    load::{LoadError, Loaded, Loader},
+    load::{LoadError, Loaded, Loader, StateDir},
     problem::{Place, Problem, Problems},
     show::{Origin, Setting},
     source::Location,
@@ -87,7 +90,7 @@ pub enum Proxy {
     FromEnvironment,
     /// Without a proxy, whatever the environment says.
     Direct,
-    /// Through this one; the URL may hold a user name and password.
+    /// Through this `http` proxy; the URL may hold a user name and password.
     Through(SafeUrl),
 }
 

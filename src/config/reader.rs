@@ -319,22 +319,22 @@ impl<'r> Object<'r> {
             Found::Value(value, _) => Some(value),
             Found::Reported => None,
             Found::Nothing => {
-                self.missing(key);
+                let otherwise = match (key.variable, key.flag) {
+                    (Some(variable), Some(flag)) => format!("; set it in the file, as {variable} or with {flag}"),
+                    (Some(variable), None) => format!("; set it in the file or as {variable}"),
+                    (None, _) => String::new(),
+                };
+                self.missing(key.name, &otherwise);
                 None
             }
         }
     }
 
-    fn missing(&self, key: Key) {
-        if self.presence == Presence::Broken {
-            return;
+    /// Reports that a key is missing, and what follows from it.
+    pub(super) fn missing(&self, name: &str, otherwise: &str) {
+        if self.presence != Presence::Broken {
+            self.reader.error(self.place(), &self.path(name), format!("is missing{otherwise}"));
         }
-        let otherwise = match (key.variable, key.flag) {
-            (Some(variable), Some(flag)) => format!("; set it in the file, as {variable} or with {flag}"),
-            (Some(variable), None) => format!("; set it in the file or as {variable}"),
-            (None, _) => String::new(),
-        };
-        self.reader.error(self.place(), &self.path(key.name), format!("is missing{otherwise}"));
     }
 
     /// Where the object starts, or where it would have to be added.

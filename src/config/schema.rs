@@ -54,7 +54,7 @@ fn not_null(schema: &mut Schema) {
 struct File {
     /// Where editors find this schema.
     #[schemars(rename = "$schema", transform = not_null)]
-    schema: Option<String>,
+    schema: Option<Text>,
     #[schemars(transform = not_null)]
     ograph: Option<Ograph>,
     discovery: Option<Discovery>,
@@ -99,16 +99,21 @@ struct Ograph {
     /// Largest answer accepted, in bytes.
     #[schemars(range(min = 1, max = d::MAX_BODY_BYTES), transform = or(d::OGRAPH_MAX_BODY_BYTES))]
     max_body_bytes: Option<u64>,
-    /// URL of a proxy, or null for none. Left out: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are followed.
+    /// URL of an http:// proxy, or null for none. Left out: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are followed.
     #[schemars(url)]
     proxy: Option<String>,
 }
+
+/// A text that is not empty.
+#[derive(JsonSchema)]
+#[schemars(transparent, inline)]
+struct Text(#[schemars(length(min = 1))] String);
 
 /// A token or another secret: the text itself, a file that holds it, or an environment variable.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Secret {
-    Text(#[schemars(length(min = 1))] String),
+    Text(Text),
     File(SecretFile),
     Env(SecretEnv),
 }
@@ -132,7 +137,7 @@ struct SecretEnv {
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Projection {
-    Name(#[schemars(length(min = 1))] String),
+    Name(Text),
     Described(DescribedProjection),
 }
 
@@ -140,14 +145,13 @@ enum Projection {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct DescribedProjection {
     /// The projection's name in OGraph.
-    #[schemars(length(min = 1))]
-    name: String,
+    name: Text,
     /// Its parameters.
     #[schemars(transform = not_null)]
     params: Option<BTreeMap<String, Param>>,
     /// The key under which its changes are told, instead of "name?param=value".
     #[schemars(rename = "as")]
-    alias: Option<String>,
+    alias: Option<Text>,
     /// Where in the answer the value stands (RFC 6901); "" for the whole body.
     #[schemars(regex(pattern = POINTER))]
     value_pointer: Option<String>,
@@ -178,14 +182,14 @@ struct Discovery {
     agent_id: Id,
     /// The types of event that lead to projections.
     #[schemars(transform = not_null)]
-    event_types: Option<Vec<String>>,
+    event_types: Option<Vec<Text>>,
 }
 
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Id {
     Number(u64),
-    Text(#[schemars(length(min = 1))] String),
+    Text(Text),
 }
 
 /// Where OpenClaw's free slots are read.
@@ -272,7 +276,7 @@ enum FirstSeen {
 struct Push {
     /// The file that holds the latest batch; null for none. Left out: ograph-dispatch.json in /tmp, or in the system's
     /// folder for temporary files. Environment: OGRAPH_DISPATCH_FILE ("off" for none).
-    dispatch_file: Option<String>,
+    dispatch_file: Option<Text>,
     /// Its permission bits, octal.
     #[schemars(regex(pattern = "^0?[0-7]{3}$"), transform = or(format!("{:04o}", d::DISPATCH_FILE_MODE)))]
     dispatch_file_mode: Option<String>,
@@ -288,14 +292,14 @@ struct OpenClaw {
     enabled: Option<bool>,
     /// A name looked for in PATH, or a path.
     #[schemars(transform = or(d::OPENCLAW_BIN))]
-    bin: Option<String>,
+    bin: Option<Text>,
     /// Needed where several channels are configured.
-    channel: Option<String>,
+    channel: Option<Text>,
     /// Whom to tell; without one nobody is told this way.
-    target: Option<String>,
-    account: Option<String>,
+    target: Option<Text>,
+    account: Option<Text>,
     /// The text, with {count}, {names}, {file} and {batchId}.
-    message: Option<String>,
+    message: Option<Text>,
     /// Milliseconds for one call.
     #[schemars(range(min = 1, max = d::MAX_MILLIS), transform = or(d::OPENCLAW_TIMEOUT))]
     timeout: Option<u64>,
@@ -307,7 +311,7 @@ struct State {
     /// The folder of the store. Left out: ograph-dispatcher in the user's folder for state.
     /// Environment: OGRAPH_STATE_DIR.
     #[schemars(transform = not_null)]
-    dir: Option<String>,
+    dir: Option<Text>,
 }
 
 /// The control server. Not active in this version.
@@ -316,7 +320,7 @@ struct State {
 struct Control {
     /// host:port; port 0 for any, null for no server. Environment: OGRAPH_CONTROL_LISTEN ("off" for none).
     #[schemars(extend("default" = d::CONTROL_LISTEN))]
-    listen: Option<String>,
+    listen: Option<Text>,
     /// Its bearer token; left out, one is generated and kept. Environment: OGRAPH_CONTROL_TOKEN.
     token: Option<Secret>,
 }
@@ -352,7 +356,7 @@ enum Agent {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct OcPlugin {
     /// A stable name of its own; left out, type and URL.
-    name: Option<String>,
+    name: Option<Text>,
     /// Milliseconds for one attempt.
     #[schemars(range(min = 1, max = d::MAX_MILLIS))]
     timeout: Option<u64>,
@@ -369,7 +373,7 @@ struct OcPlugin {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Webhook {
     /// A stable name of its own; left out, type and URL.
-    name: Option<String>,
+    name: Option<Text>,
     /// Milliseconds for one attempt.
     #[schemars(range(min = 1, max = d::MAX_MILLIS))]
     timeout: Option<u64>,
@@ -384,7 +388,7 @@ struct Webhook {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Command {
     /// A stable name of its own; left out, type and program.
-    name: Option<String>,
+    name: Option<Text>,
     /// Milliseconds for one run.
     #[schemars(range(min = 1, max = d::MAX_MILLIS))]
     timeout: Option<u64>,
@@ -398,7 +402,7 @@ struct Command {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct OcGateway {
     /// A stable name of its own; left out, type and URL.
-    name: Option<String>,
+    name: Option<Text>,
     /// Milliseconds for one attempt.
     #[schemars(range(min = 1, max = d::MAX_MILLIS))]
     timeout: Option<u64>,
@@ -408,13 +412,13 @@ struct OcGateway {
     token: Secret,
     mode: GatewayMode,
     /// The text, from a template.
-    message: Option<String>,
+    message: Option<Text>,
     /// Mode "agent": in which session.
-    session_key: Option<String>,
+    session_key: Option<Text>,
     /// Mode "send": through which channel.
-    channel: Option<String>,
+    channel: Option<Text>,
     /// Mode "send": to whom.
-    to: Option<String>,
+    to: Option<Text>,
 }
 
 #[derive(JsonSchema)]
@@ -429,7 +433,7 @@ enum GatewayMode {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct OcHook {
     /// A stable name of its own; left out, type and URL.
-    name: Option<String>,
+    name: Option<Text>,
     /// Milliseconds for one attempt.
     #[schemars(range(min = 1, max = d::MAX_MILLIS))]
     timeout: Option<u64>,
@@ -440,17 +444,17 @@ struct OcHook {
     token: Secret,
     mode: HookMode,
     /// Which agent.
-    agent_id: Option<String>,
+    agent_id: Option<Text>,
     /// The text, from a template.
-    message: Option<String>,
+    message: Option<Text>,
     /// Mode "agent": in which session.
-    session_key: Option<String>,
+    session_key: Option<Text>,
     /// Mode "agent": whether the agent's answer is sent on.
     deliver: Option<bool>,
     /// Mode "agent": through which channel the answer is sent.
-    channel: Option<String>,
+    channel: Option<Text>,
     /// Mode "agent": to whom the answer is sent.
-    to: Option<String>,
+    to: Option<Text>,
 }
 
 #[derive(JsonSchema)]

@@ -32,6 +32,8 @@ const SYNTAX: ParseOptions = ParseOptions {
 pub(super) struct FileText<'a> {
     name: Arc<str>,
     text: &'a str,
+    /// Where each line starts.
+    lines: Arc<[usize]>,
 }
 
 impl<'a> FileText<'a> {
@@ -42,16 +44,17 @@ impl<'a> FileText<'a> {
             Ok(text) => (text, false),
             Err(error) => (str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(), true),
         };
-        let file = Self { name, text: text.strip_prefix('\u{feff}').unwrap_or(text) };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let lines = [0].into_iter().chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
+        let file = Self { name, text, lines };
         if invalid { Err(file.problem(file.text.len(), "", "is not valid UTF-8 from here on")) } else { Ok(file) }
     }
 
     /// The place of the byte at `offset`.
     pub(super) fn place(&self, offset: usize) -> Place {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.matches('\n').count() + 1;
-        Place::At { file: self.name.clone(), line, column: before[start..].chars().count() + 1 }
+        let line = self.lines.partition_point(|start| *start <= offset);
+        let before = self.text.get(self.lines[line - 1]..offset).unwrap_or_default();
+        Place::At { file: self.name.clone(), line, column: before.chars().count() + 1 }
     }
 
     /// The file as a whole.
@@ -131,7 +134,9 @@ fn syntax_error(error: &ParseError) -> String {
     let text = match error.kind() {
         ParseErrorKind::String(_) => "a string that does not end, or an unknown escape in it".to_owned(),
         ParseErrorKind::ExpectedStringObjectProperty => "a key must stand in double quotes".to_owned(),
-        ParseErrorKind::UnexpectedWord => "unexpected word; text must stand in double quotes".to_owned(),
+        ParseErrorKind::UnexpectedWord | ParseErrorKind::UnexpectedToken => {
+            "unexpected word or sign; text must stand in double quotes".to_owned()
+        }
         kind => kind.to_string(),
     };
     let mut letters = text.chars();
@@ -162,7 +167,7 @@ mod tests {
             ("{\n  \"a\": 1\n  \"b\": 2\n}", "f.json:2:9: not valid JSON: expected comma"),
             ("{\n  \"ä\": ,\n}", "f.json:2:8: not valid JSON: unexpected comma"),
             ("{\n  a: 1\n}", "f.json:2:3: not valid JSON: a key must stand in double quotes"),
-            ("{\"a\": yes}", "f.json:1:7: not valid JSON: unexpected word; text must stand in double quotes"),
+            ("{\"a\": yes}", "f.json:1:7: not valid JSON: unexpected word or sign; text must stand in double quotes"),
             ("{\"a\": \"x", "f.json:1:7: not valid JSON: a string that does not end, or an unknown escape in it"),
             ("{\"a\": 0x10}", "f.json:1:7: not valid JSON: hexadecimal numbers are not allowed"),
             ("{\"a\": 1", "f.json:1:1: not valid JSON: unterminated object"),

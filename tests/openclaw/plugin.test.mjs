@@ -116,6 +116,8 @@ test("a dispatch becomes a turn of an agent under the batch id", async (context)
     idempotencyKey: batch().batchId,
     deliver: false,
   });
+  await post(batch({ actor: 12 }));
+  assert.equal(calls.findLast(([method]) => method === "agent")[1].sessionKey, "ograph:12");
   const { calls: others, post: elsewhere } = await serving(context, {}, { sessionKey: "mine" });
   await elsewhere(batch());
   assert.equal(others.find(([method]) => method === "agent")[1].sessionKey, "mine");
@@ -150,7 +152,7 @@ test("nonsense is refused and never reaches the gateway", async (context) => {
   const change = batch().changes[0];
   for (const body of [
     "", "nonsense", "null", "[]", "7", '"text"', "{}", "\ufffd{", "{\"actor\":",
-    batch({ actor: undefined }), batch({ actor: "" }), batch({ actor: 7 }), batch({ actor: "a b" }), batch({ actor: "x".repeat(200) }),
+    batch({ actor: undefined }), batch({ actor: "" }), batch({ actor: 7.5 }), batch({ actor: [] }), batch({ actor: "a b" }), batch({ actor: "x".repeat(200) }),
     batch({ batchId: undefined }), batch({ batchId: "a\nb" }), batch({ batchId: {} }),
     batch({ version: 2 }), batch({ changes: [] }), batch({ changes: {} }), batch({ changes: [null] }),
     batch({ changes: [change, {}] }), batch({ changes: [{ ...change, projection: 7 }] }),

@@ -30,6 +30,8 @@ pub struct Answer {
     pub content_type: Option<String>,
     /// `Location` as it was sent.
     pub location: Option<String>,
+    /// `Date` as it was sent.
+    pub date: Option<String>,
     /// The whole body, decompressed.
     pub body: Vec<u8>,
 }
@@ -95,6 +97,7 @@ where
         retry_after: text(header::RETRY_AFTER),
         content_type: text(header::CONTENT_TYPE),
         location: text(header::LOCATION),
+        date: text(header::DATE),
         body: Vec::new(),
     };
     // These have no body, but may announce the length of the one that another answer would have had.
@@ -122,7 +125,7 @@ mod tests {
 
     fn answer(body: &str) -> Answer {
         let body = body.as_bytes().to_vec();
-        Answer { status: 500, etag: None, retry_after: None, content_type: None, location: None, body }
+        Answer { status: 500, etag: None, retry_after: None, content_type: None, location: None, date: None, body }
     }
 
     #[test]

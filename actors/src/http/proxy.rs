@@ -94,6 +94,13 @@ impl ProxyRules {
         })
     }
 
+    /// The same, but this machine itself is reached directly.
+    #[must_use]
+    pub fn except_loopback(mut self) -> Self {
+        self.except.extend(exceptions("localhost,127.0.0.0/8,::1"));
+        self
+    }
+
     /// The proxy for `host`, as it stands in a URL, if there is one.
     pub(super) fn find(&self, scheme: &str, host: &str, port: u16) -> Option<&Proxy> {
         let proxy = if scheme == "https" { &self.https } else { &self.http };

@@ -29,7 +29,7 @@ pub struct AvailabilityNote {
 }
 
 /// How a projection differs from what the receiver knew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ChangeKind {
     /// It had a value and has another one now.
@@ -133,16 +133,24 @@ impl Document {
         changes: impl IntoIterator<Item = (&'a ProjectionKey, &'a MergedChange<State>)>,
         describe: impl Fn(&ProjectionKey) -> (String, BTreeMap<String, String>),
     ) -> Self {
-        let mut changes: Vec<Change> = changes
-            .into_iter()
-            .map(|(key, change)| {
-                let (name, params) = describe(key);
-                Change::new(key.clone(), name, params, change)
-            })
-            .collect();
-        changes.sort_by(|a, b| (a.first_changed_at, &a.projection).cmp(&(b.first_changed_at, &b.projection)));
-        Self { version: Self::VERSION, envelope: envelope.clone(), changes }
+        Self { version: Self::VERSION, envelope: envelope.clone(), changes: self::changes(changes, describe) }
     }
+}
+
+/// The changes as a document lists them.
+pub(crate) fn changes<'a>(
+    changes: impl IntoIterator<Item = (&'a ProjectionKey, &'a MergedChange<State>)>,
+    describe: impl Fn(&ProjectionKey) -> (String, BTreeMap<String, String>),
+) -> Vec<Change> {
+    let mut changes: Vec<Change> = changes
+        .into_iter()
+        .map(|(key, change)| {
+            let (name, params) = describe(key);
+            Change::new(key.clone(), name, params, change)
+        })
+        .collect();
+    changes.sort_by(|a, b| (a.first_changed_at, &a.projection).cmp(&(b.first_changed_at, &b.projection)));
+    changes
 }
 
 impl Change {

@@ -281,16 +281,16 @@ impl PollPlan {
         }
     }
 
-    /// Closes the gate when every projection is refused, opens it when one is not.
+    /// Closes the gate when every projection is refused; only an answer opens it.
     fn mind_the_gate(&mut self, found: Found, now: Duration, random: f64) {
         let refused = Last::Failed(SourceErrorKind::Unauthorized);
-        if !matches!(found, Found::Error { kind: SourceErrorKind::Unauthorized, .. }) {
+        if !matches!(found, Found::Error { .. }) {
             if self.gate.take().is_some() {
                 for item in self.items.values_mut().filter(|item| item.last == refused) {
                     item.due = now;
                 }
             }
-        } else if self.items.values().all(|item| item.last == refused) {
+        } else if self.gate.is_some() || self.items.values().all(|item| item.last == refused) {
             let refusals = self.gate.map_or(0, |(_, refusals)| refusals).saturating_add(1);
             let delay = self.backoff.delay(refusals, random).max(self.settings.idle);
             self.gate = Some((now + delay, refusals));
@@ -310,3 +310,6 @@ fn backoff(settings: &WatchSettings) -> Backoff {
     let base = settings.active.min(settings.idle).max(Duration::from_millis(1));
     Backoff::new(base, max.max(base), 0.2).expect("the base is above zero and not above the maximum")
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,12 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 
-use super::{availability::Free, backoff::Backoff, receiver::ReceiverId, time::Timestamp};
+use super::{
+    availability::Free,
+    backoff::{Backoff, Streak},
+    receiver::ReceiverId,
+    time::Timestamp,
+};
 use crate::{
     availability::{AvailabilityError, AvailabilityErrorKind},
     clock::Now,
@@ -19,6 +24,9 @@ use crate::{
 /// The delays between two attempts at a failing receiver.
 const RETRY_BASE: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// How long a receiver must have been well before its failures are forgotten.
+const RETRY_QUIET: Duration = Duration::from_secs(300);
 
 /// The scheduler's state. Times are monotonic, since the clock's start.
 #[derive(Debug)]
@@ -32,6 +40,8 @@ pub struct Schedule {
     /// Whether the last poll was made for lanes that are still waiting for it.
     asked: bool,
     room: Room,
+    /// Since when there is room, or is none, or nothing is known.
+    room_since: Option<Timestamp>,
 }
 
 /// What is known of the free slots.
@@ -98,15 +108,17 @@ pub enum Delivered {
     Refused,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Lane {
     demand: Demand,
     in_flight: bool,
+    /// When the last push began.
+    pushed_at: Duration,
     /// New content is not pushed before.
     cooling_until: Option<Duration>,
     /// Nothing is tried before.
     retry_at: Option<Duration>,
-    failures: u32,
+    failures: Streak,
     /// The content that was refused.
     refused: Option<u64>,
 }
@@ -169,6 +181,7 @@ impl Schedule {
             last_poll: None,
             asked: false,
             room: Room::Unasked,
+            room_since: None,
         }
     }
 
@@ -243,6 +256,7 @@ impl Schedule {
     pub fn poll_ended(&mut self, answer: Result<Free, AvailabilityError>, now: Now) -> Vec<ReceiverId> {
         self.polling = false;
         self.last_poll = Some(now.mono);
+        let before = (self.has_room(), matches!(self.room, Room::Known { .. }));
         self.room = match (answer, &self.room) {
             (Ok(free), _) => Room::Known { free, at: now.wall },
             (Err(error), Room::Unknown { since, failures, .. }) => {
@@ -250,10 +264,19 @@ impl Schedule {
             }
             (Err(error), _) => Room::Unknown { error, since: now.wall, failures: 1 },
         };
+        if self.room_since.is_none() || before != (self.has_room(), matches!(self.room, Room::Known { .. })) {
+            self.room_since = Some(now.wall);
+        }
         if self.paused || !self.has_room() {
             return Vec::new();
         }
         self.lanes.iter().filter(|(_, lane)| lane.is_ready(now.mono)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Since when there is room, or is none, or nothing is known; `None` before the first poll.
+    #[must_use]
+    pub fn room_since(&self) -> Option<Timestamp> {
+        self.room_since
     }
 
     /// Whether the last poll found enough free slots.
@@ -290,9 +313,10 @@ impl Schedule {
     }
 
     /// A push to `receiver` begins.
-    pub fn push_started(&mut self, receiver: &ReceiverId) {
+    pub fn push_started(&mut self, receiver: &ReceiverId, now: Duration) {
         if let Some(lane) = self.lanes.get_mut(receiver) {
             lane.in_flight = true;
+            lane.pushed_at = now;
             self.asked = false;
         }
     }
@@ -313,23 +337,24 @@ impl Schedule {
 
     /// A push ended, and [`demand`](Self::demand) has been told what is pending since. `random` (0 to 1) spreads retries.
     pub fn push_ended(&mut self, receiver: &ReceiverId, delivered: Delivered, now: Duration, random: f64) {
-        let cooldown = Some(now + self.settings.cooldown);
         let Some(lane) = self.lanes.get_mut(receiver) else { return };
         lane.in_flight = false;
+        // From its beginning, so that the receivers of one push are ready for the next at the same moment.
+        let cooldown = Some(lane.pushed_at + self.settings.cooldown);
         match delivered {
             Delivered::Yes | Delivered::Skipped => {
-                let demand = lane.demand;
-                *lane = Lane { demand, ..Lane::default() };
+                lane.failures.succeeded(now);
+                lane.retry_at = None;
+                lane.refused = None;
                 lane.cooling_until = cooldown.filter(|_| delivered == Delivered::Yes);
             }
             Delivered::Failed { after, maybe } => {
-                lane.failures = lane.failures.saturating_add(1);
-                let delay = self.retry.delay(lane.failures, random).max(after.unwrap_or(Duration::ZERO));
+                let failures = lane.failures.failed(now);
+                let delay = self.retry.delay(failures, random).max(after.unwrap_or(Duration::ZERO));
                 lane.retry_at = Some(now + delay);
                 lane.cooling_until = cooldown.filter(|_| maybe);
             }
             Delivered::Refused => {
-                lane.failures = lane.failures.saturating_add(1);
                 lane.retry_at = None;
                 lane.cooling_until = None;
                 // What came in meanwhile is other content, and may be welcome.
@@ -355,7 +380,7 @@ impl Schedule {
     pub fn standing(&self, now: Now) -> Standing {
         let wall = |mono: Duration| now.wall + mono.saturating_sub(now.mono);
         let waiting: usize = self.lanes.values().map(|lane| lane.demand.waiting).max().unwrap_or(0);
-        let changes = if waiting == 1 { "1 change".to_owned() } else { format!("{waiting} changes") };
+        let changes = counted(waiting, "change");
         let standing = |phase, reason| Standing { phase, reason };
         let names = |pick: &dyn Fn(&Lane) -> bool| {
             let names: Vec<_> = self.lanes.iter().filter(|(_, lane)| pick(lane)).map(|(id, _)| id.as_str()).collect();
@@ -378,7 +403,8 @@ impl Schedule {
         }
         if let Some(until) = self.lanes.values().filter_map(|lane| lane.cooling_until).filter(|at| *at > now.mono).max()
         {
-            return standing(Phase::Cooldown, format!("cooling down until {}; {changes} pending", wall(until)));
+            let pending = if waiting > 0 { format!("; {changes} pending") } else { String::new() };
+            return standing(Phase::Cooldown, format!("cooling down until {}{pending}", wall(until)));
         }
         if waiting > 0 {
             let who = names(&|lane| lane.refused.is_some());
@@ -414,6 +440,26 @@ impl Schedule {
     }
 }
 
+/// `1 change`, `2 changes`.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self {
+            demand: Demand::default(),
+            in_flight: false,
+            pushed_at: Duration::ZERO,
+            cooling_until: None,
+            retry_at: None,
+            failures: Streak::new(RETRY_QUIET),
+            refused: None,
+        }
+    }
+}
+
 impl Lane {
     fn is_ready(&self, now: Duration) -> bool {
         self.ready_at().is_some_and(|at| at <= now)
@@ -427,3 +473,6 @@ impl Lane {
         wants.then(|| cooling.max(self.retry_at).unwrap_or(Duration::ZERO))
     }
 }
+
+#[cfg(test)]
+mod tests;

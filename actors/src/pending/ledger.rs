@@ -11,7 +11,7 @@ use crate::{
     events::{Event, PendingEffect},
     messages::{Observed, Settle, Settlement},
     model::{
-        document::{AvailabilityNote, ChangeKind, Document, Envelope, Reason},
+        document::{self, AvailabilityNote, ChangeKind, Document, Envelope, Reason},
         key::{Projection, ProjectionKey},
         merge::{Effect, MergeMap},
         receiver::{Reached, ReceiverId},
@@ -20,6 +20,8 @@ use crate::{
         value::{Snapshot, State},
     },
     settings::FirstSeen,
+    setup::Setup,
+    status::PendingReceiver,
     store::{self, ObservedHead, ReceiverRecord, Saved, Store, StoreError, Write},
 };
 
@@ -74,9 +76,21 @@ impl Ledger {
         self.accounts.iter().map(|(id, account)| (id.clone(), demand(&account.map))).collect()
     }
 
-    /// How many projections each receiver does not know the latest value of.
-    pub(crate) fn counts(&self) -> BTreeMap<ReceiverId, usize> {
-        self.accounts.iter().map(|(id, account)| (id.clone(), account.map.entries().len())).collect()
+    /// How many projections each receiver does not know the latest value of, and since when the oldest of them waits.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&ReceiverId, usize, Option<Timestamp>)> {
+        self.accounts.iter().map(|(id, account)| {
+            let entries = account.map.entries();
+            (id, entries.len(), entries.values().map(|entry| entry.change.first_changed_at).min())
+        })
+    }
+
+    /// What each receiver has still to be told.
+    pub(crate) fn pending(&self, setup: &Setup) -> Vec<PendingReceiver> {
+        let pending = |(id, account): (&ReceiverId, &Account)| PendingReceiver {
+            receiver: id.clone(),
+            changes: document::changes(&account.map.content(), |key| setup.describe(key)),
+        };
+        self.accounts.iter().map(pending).collect()
     }
 
     /// The cooldowns that were running when this was stored.
@@ -161,7 +175,7 @@ impl Ledger {
         availability: AvailabilityNote,
         cooldown: Duration,
         now: Timestamp,
-        describe: impl Fn(&ProjectionKey) -> (String, BTreeMap<String, String>),
+        setup: &Setup,
     ) -> Result<BTreeMap<ReceiverId, Arc<Document>>, StoreError> {
         let mut writes = Vec::new();
         let mut documents = BTreeMap::new();
@@ -184,7 +198,7 @@ impl Ledger {
             }
             if let Some(batch) = account.map.in_flight() {
                 let changes = batch.changes.iter().map(|(key, frozen)| (key, &frozen.change));
-                let document = Document::new(&batch.envelope, changes, &describe);
+                let document = Document::new(&batch.envelope, changes, |key| setup.describe(key));
                 documents.insert(id.clone(), Arc::new(document));
             }
         }
@@ -195,7 +209,7 @@ impl Ledger {
     }
 
     /// Takes over what came of a push. One that is not out (any more) changes nothing.
-    pub(crate) fn settle(&mut self, store: &dyn Store, settle: &Settle, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) fn settle(&mut self, store: &dyn Store, settle: &Settle) -> Result<(), StoreError> {
         let id = &settle.delivery.receiver;
         let batch_id = settle.delivery.batch_id;
         let Some(account) = self.accounts.get_mut(id) else { return Ok(()) };
@@ -211,7 +225,9 @@ impl Ledger {
             Settlement::Ack => account.map.ack(batch_id),
             Settlement::Release(reached) => account.map.release(batch_id, reached),
         };
-        account.record.cooldown_until = settle.cooldown.map(|cooldown| now + cooldown);
+        if !settle.cools {
+            account.record.cooldown_until = None;
+        }
         let mut writes = account.writes(id, keys);
         writes.push(Write::Receiver(id.clone(), account.record.clone()));
         writes.push(Write::Delivery(settle.delivery.clone()));

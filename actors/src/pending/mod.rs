@@ -7,23 +7,24 @@
 
 mod ledger;
 
+pub(crate) use self::ledger::Ledger;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, AtomicResponse, Context, Handler,
-    ResponseActFuture, Supervised, WrapFuture as _,
+    Actor, ActorFutureExt as _, AsyncContext as _, AtomicResponse, Context, Handler, ResponseActFuture, Supervised,
+    WrapFuture as _,
 };
 
-use self::ledger::Ledger;
 use crate::{
-    dispatcher::Shared,
     events::Event,
     failpoint::failpoint,
     messages::{
         ControlError, Demands, Lease, Leased, Ping, ProjectionChanged, Recall, Reconfigure, Reopen, Reopened,
-        SetPaused, Settle, Stop,
+        SetPaused, Settle,
     },
-    model::key::{Projection, ProjectionKey},
+    model::key::ProjectionKey,
+    shared::Shared,
     store::{ObservedHead, Store, StoreError},
 };
 
@@ -32,12 +33,12 @@ const REOPEN_DELAY: Duration = Duration::from_secs(1);
 
 pub(crate) struct PendingActor {
     shared: Arc<Shared>,
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
 }
 
 impl PendingActor {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, ledger: Ledger::default() }
+        Self { shared, ledger: Arc::default() }
     }
 
     /// Runs `work` on a copy of the ledger off this thread, and takes the copy over if it succeeded.
@@ -47,13 +48,13 @@ impl PendingActor {
     ) -> ResponseActFuture<Self, Result<T, ControlError>> {
         failpoint!("pending.handler");
         let store = Arc::clone(&self.shared.store);
-        let mut ledger = self.ledger.clone();
+        let mut ledger = (*self.ledger).clone();
         let done = blocking(move || work(&*store, &mut ledger).map(|value| (value, ledger)));
         Box::pin(done.into_actor(self).map(|result, actor: &mut Self, _| {
             failpoint!("pending.committed");
             match result {
                 Ok((value, ledger)) => {
-                    actor.ledger = ledger;
+                    actor.ledger = Arc::new(ledger);
                     actor.shared.store_recovered();
                     actor.publish();
                     Ok(value)
@@ -72,7 +73,7 @@ impl PendingActor {
     }
 
     fn publish(&self) {
-        self.shared.board.pending.set(self.ledger.counts());
+        self.shared.board.ledger.set(Arc::clone(&self.ledger));
     }
 
     fn open(&self, context: &mut Context<Self>) {
@@ -91,7 +92,7 @@ impl PendingActor {
         // Until then the mailbox waits.
         context.wait(opened.into_actor(self).map(|ledger, actor, _| {
             failpoint!("pending.future");
-            actor.ledger = ledger;
+            actor.ledger = Arc::new(ledger);
             actor.shared.store_recovered();
             actor.publish();
         }));
@@ -180,15 +181,8 @@ impl Handler<Lease> for PendingActor {
         let now = self.shared.clock.now().wall;
         let setup = self.shared.setup();
         let leased = self.transact(move |store, ledger| {
-            let describe = |key: &ProjectionKey| {
-                let watched = setup.settings.projections.iter().find(|projection| projection.key == *key);
-                match watched.cloned().or_else(|| key.as_str().parse::<Projection>().ok()) {
-                    Some(projection) => (projection.name, projection.params),
-                    None => (key.to_string(), BTreeMap::new()),
-                }
-            };
             let Lease { receivers, reason, availability, cooldown } = message;
-            ledger.lease(store, &receivers, reason, availability, cooldown, now, describe)
+            ledger.lease(store, &receivers, reason, availability, cooldown, now, &setup)
         });
         AtomicResponse::new(Box::pin(
             leased.map(|documents, actor, _| documents.map(|documents| Leased { documents, demands: actor.demands() })),
@@ -200,9 +194,8 @@ impl Handler<Settle> for PendingActor {
     type Result = AtomicResponse<Self, Result<Demands, ControlError>>;
 
     fn handle(&mut self, message: Settle, _: &mut Self::Context) -> Self::Result {
-        let now = self.shared.clock.now().wall;
         let delivery = message.delivery.clone();
-        let settled = self.transact(move |store, ledger| ledger.settle(store, &message, now));
+        let settled = self.transact(move |store, ledger| ledger.settle(store, &message));
         AtomicResponse::new(Box::pin(settled.map(move |done, actor, _| {
             done.map(|()| {
                 actor.shared.emit(Event::Pushed {
@@ -239,13 +232,5 @@ impl Handler<Ping> for PendingActor {
 
     fn handle(&mut self, _: Ping, _: &mut Self::Context) -> Self::Result {
         Ok(())
-    }
-}
-
-impl Handler<Stop> for PendingActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, context: &mut Self::Context) {
-        context.stop();
     }
 }

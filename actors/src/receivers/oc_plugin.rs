@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use serde::Serialize;
+use serde_json::Value;
 use url::Url;
 
 use super::{DeliveryError, Receipt, Receiver, ReceiverId, endpoint::Endpoint, to_json};
@@ -14,7 +15,7 @@ pub struct OcPlugin {
     id: ReceiverId,
     endpoint: Endpoint,
     secret: Secret,
-    actor: String,
+    actor: Value,
 }
 
 impl OcPlugin {
@@ -24,7 +25,7 @@ impl OcPlugin {
         id: ReceiverId,
         url: Url,
         secret: Secret,
-        actor: impl Into<String>,
+        actor: impl Into<Value>,
         http: HttpClient,
         clock: Arc<dyn Clock>,
         timeout: Duration,
@@ -42,7 +43,7 @@ impl OcPlugin {
 
 #[derive(Serialize)]
 struct Body<'a> {
-    actor: &'a str,
+    actor: &'a Value,
     #[serde(flatten)]
     document: &'a Document,
 }

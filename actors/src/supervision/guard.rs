@@ -1,12 +1,17 @@
 //! The guard around an actor's context.
 
-use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
 use actix::{
     Actor, ActorContext as _, Addr, Context, Supervised,
     dev::{ContextFut, channel},
 };
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, select};
 
 use super::{
     panics::{Panic, catch},
@@ -20,24 +25,43 @@ pub(crate) trait Judge: 'static {
 }
 
 /// Starts `actor` on this thread's arbiter, guarded. The address stays valid over every restart.
-pub(crate) fn start<A>(actor: A, mailbox: usize, judge: impl Judge) -> Addr<A>
+///
+/// It ends when it stops, is given up, or `halted` resolves; then at once, whatever it is doing, and no hook is run.
+pub(crate) fn start<A>(
+    actor: A,
+    mailbox: usize,
+    judge: impl Judge,
+    halted: impl Future<Output = ()> + 'static,
+) -> Addr<A>
 where
     A: Actor<Context = Context<A>> + Supervised,
 {
     let (sender, receiver) = channel::channel(mailbox);
-    let context = Context::with_receiver(receiver).into_future(actor);
+    let context = Held(Context::with_receiver(receiver).into_future(actor));
     #[expect(clippy::disallowed_methods, reason = "the guard owns the actor and ends with it")]
-    actix_rt::spawn(guard(context, judge));
+    actix_rt::spawn(async move {
+        // The actor first: what it has to say before it is halted is still said.
+        select(pin!(guard(context, judge)), pin!(halted)).await;
+    });
     Addr::new(sender)
 }
 
-async fn guard<A>(mut context: ContextFut<A, Context<A>>, judge: impl Judge)
+/// A context that ends silently. By itself it would run the actor once more when it is dropped, on a state that may be
+/// torn and in a runtime that may be gone.
+struct Held<A: Actor<Context = Context<A>>>(ContextFut<A, Context<A>>);
+
+impl<A: Actor<Context = Context<A>>> Drop for Held<A> {
+    fn drop(&mut self) {
+        self.0.ctx().terminate();
+    }
+}
+
+async fn guard<A>(mut held: Held<A>, judge: impl Judge)
 where
     A: Actor<Context = Context<A>> + Supervised,
 {
-    while let Err(panic) = run(&mut context).await {
-        // If the guard itself is dropped while the actor is down, no hook shall run on its torn state.
-        context.ctx().terminate();
+    let context = &mut held.0;
+    while let Err(panic) = run(context).await {
         let mut panic = panic;
         loop {
             match judge.judge(panic).await {
@@ -48,10 +72,7 @@ where
                 Ok(true) => break,
                 // Nobody holds its address any more.
                 Ok(false) => return,
-                Err(again) => {
-                    context.ctx().terminate();
-                    panic = again;
-                }
+                Err(again) => panic = again,
             }
         }
     }
@@ -178,7 +199,7 @@ mod tests {
             panic_in_restarting: Rc::clone(&panic_in_restarting),
         };
         let judge = Patience { restarts: Cell::new(restarts), panics: Rc::clone(&panics) };
-        Scene { toy: start(toy, 16, judge), log, panics, panic_in_started, panic_in_restarting }
+        Scene { toy: start(toy, 16, judge, std::future::pending()), log, panics, panic_in_started, panic_in_restarting }
     }
 
     #[actix::test]

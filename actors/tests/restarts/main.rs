@@ -118,7 +118,8 @@ async fn the_intensity_is_the_hosts_to_choose() {
         ograph_dispatcher_actors::Dispatcher::new(world.setup(&["tasks"], &["a"]), MemoryStore::default())
             .clock(WorldClock(world.clone()))
             .restart_policy(policy)
-            .start();
+            .start()
+            .expect("started");
     fail::cfg("scheduler.started", "50*panic(again)").expect("a fail point");
     seconds(120.0).await;
     assert_eq!(handle.status().actors["scheduler"].restarts, 50);
@@ -143,4 +144,24 @@ async fn a_panic_between_a_push_and_its_acknowledgement_repeats_the_same_batch()
     assert_eq!(told.len(), 2, "once before the panic, once after");
     assert_eq!(told[0].1, told[1].1);
     assert_eq!(handle.status().receivers[0].pending, 0);
+}
+
+#[actix::test]
+async fn a_supervisor_that_panics_over_and_over_leaves_nothing_behind_after_the_shutdown() {
+    tokio::time::pause();
+    let _serial = FailScenario::setup();
+    let world = World::new();
+    world.set("tasks", json!(1));
+    let handle = world.start(world.setup(&["tasks"], &["a"]), MemoryStore::default());
+    seconds(10.0).await;
+    fail::cfg("supervisor.handler", "panic(again)").expect("a fail point");
+    for _ in 0..6 {
+        handle.ping().await.expect_err("it panics");
+    }
+    let ended = handle.ended().await;
+    assert!(matches!(ended, Ended::Escalated { actor: "supervisor", .. }), "{ended:?}");
+    handle.shutdown(Duration::from_secs(1)).await;
+    let polls = world.polls_of("tasks").len();
+    seconds(600.0).await;
+    assert_eq!(world.polls_of("tasks").len(), polls);
 }

@@ -129,15 +129,28 @@ impl World {
         let projections = projections.iter().map(|text| text.parse::<Projection>().expect("a projection")).collect();
         let (source, availability) = (self.clone(), self.clone());
         let setup = Setup::new(Settings::watching(projections), move || source.clone(), move || availability.clone());
-        receivers.iter().fold(setup, |setup, receiver| {
-            let (world, id) = (self.clone(), ReceiverId::new(*receiver));
-            setup.receiver(move || FakeReceiver { world: world.clone(), id: id.clone() })
-        })
+        receivers.iter().fold(setup, |setup, receiver| setup.receiver(self.receiver(receiver)))
+    }
+
+    /// Makes a receiver.
+    pub(crate) fn receiver(&self, id: &str) -> impl Fn() -> FakeReceiver + Send + Sync + 'static + use<> {
+        let (world, id) = (self.clone(), ReceiverId::new(id));
+        move || FakeReceiver { world: world.clone(), id: id.clone() }
     }
 
     /// Starts a dispatcher whose clock is this world's.
     pub(crate) fn start(&self, setup: Setup, store: impl Store) -> Handle {
-        Dispatcher::new(setup, store).clock(WorldClock(self.clone())).start()
+        self.dispatcher(setup, store).start().expect("started")
+    }
+
+    /// A dispatcher whose clock is this world's.
+    pub(crate) fn dispatcher(&self, setup: Setup, store: impl Store) -> Dispatcher {
+        Dispatcher::new(setup, store).clock(WorldClock(self.clone()))
+    }
+
+    /// How many polls are running.
+    pub(crate) fn polling(&self) -> usize {
+        self.state().polling.values().sum()
     }
 }
 
@@ -221,7 +234,7 @@ impl Availability for World {
     }
 }
 
-struct FakeReceiver {
+pub(crate) struct FakeReceiver {
     world: World,
     id: ReceiverId,
 }

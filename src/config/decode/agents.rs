@@ -81,8 +81,8 @@ fn optional<T: Show>(object: &mut Object<'_>, name: &'static str, kind: fn(&Inpu
 
 fn kind(reader: &Reader<'_>, object: &mut Object<'_>) -> Option<AgentKind> {
     let Some(node) = object.node("type") else {
+        object.missing("type", &format!("; it is one of {}", types()));
         object.abandon();
-        reader.error(object.place(), &object.path("type"), format!("is missing; it is one of {}", types()));
         return None;
     };
     let read = match node.value {
@@ -126,7 +126,7 @@ fn webhook(_: &Reader<'_>, object: &mut Object<'_>) -> Option<AgentKind> {
 fn command(reader: &Reader<'_>, object: &mut Object<'_>) -> Option<AgentKind> {
     let path = object.path("argv");
     let Some(argv) = object.node("argv") else {
-        reader.error(object.place(), &path, "is missing; it lists the program and its arguments");
+        object.missing("argv", "; it lists the program and its arguments");
         return None;
     };
     let elements = argv.elements(reader)?;
@@ -144,7 +144,7 @@ fn command(reader: &Reader<'_>, object: &mut Object<'_>) -> Option<AgentKind> {
     Some(AgentKind::Command { program: program?, arguments: arguments.into_iter().collect::<Option<_>>()? })
 }
 
-fn oc_gateway(reader: &Reader<'_>, object: &mut Object<'_>) -> Option<AgentKind> {
+fn oc_gateway(_: &Reader<'_>, object: &mut Object<'_>) -> Option<AgentKind> {
     let gateway = gateway(object, Key::new("url"), Key::new("token"));
     let message = optional(object, "message", kinds::text);
     let mode = object.required("mode", kinds::choice::<GatewayMode>);
@@ -155,7 +155,7 @@ fn oc_gateway(reader: &Reader<'_>, object: &mut Object<'_>) -> Option<AgentKind>
         GatewayMode::Agent => GatewayAction::Agent { session_key },
         GatewayMode::Send => {
             if to.is_none() {
-                reader.error(object.place(), &object.path("to"), "is missing; mode \"send\" needs it");
+                object.missing("to", "; mode \"send\" needs it");
             }
             GatewayAction::Send { channel, to: to? }
         }
@@ -163,7 +163,7 @@ fn oc_gateway(reader: &Reader<'_>, object: &mut Object<'_>) -> Option<AgentKind>
     Some(AgentKind::OcGateway { gateway: gateway?, action, message })
 }
 
-fn oc_hook(reader: &Reader<'_>, object: &mut Object<'_>) -> Option<AgentKind> {
+fn oc_hook(_: &Reader<'_>, object: &mut Object<'_>) -> Option<AgentKind> {
     let url = object.required("url", kinds::base_url);
     object.is_secret("token");
     let token = object.required("token", kinds::secret);
@@ -175,7 +175,7 @@ fn oc_hook(reader: &Reader<'_>, object: &mut Object<'_>) -> Option<AgentKind> {
     let channel = optional(object, "channel", kinds::line);
     let to = optional(object, "to", kinds::line);
     if channel.is_some() && to.is_none() {
-        reader.error(object.place_of("channel"), &object.path("to"), "is missing; \"channel\" needs it");
+        object.missing("to", "; \"channel\" needs it");
     }
     let action = match mode? {
         HookMode::Agent => HookAction::Agent { session_key, deliver, channel, to },

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     Config, Control, Discovery, Flags, Gateway, Intervals, Listen, LogFormat, Oc, Ograph, OpenClaw, Origin, Place,
-    Proxy, Push, SafeUrl, Watch, defaults,
+    Problem, Proxy, Push, SafeUrl, Watch, defaults,
     kinds::{self, Choice, Mode, Scope, nullable},
     reader::{Findings, Key, Object, Reader},
     text::FileText,
@@ -36,9 +36,24 @@ pub(super) fn decode(file: Option<&FileText<'_>>, scope: Scope<'_>, flags: &Flag
     (config.filter(|_| findings.problems.errors.is_empty()), findings)
 }
 
+/// Reads the state folder alone, whatever else is wrong. Also says what is wrong about the folder or the whole file.
+pub(super) fn decode_state_dir(
+    file: Option<&FileText<'_>>,
+    scope: Scope<'_>,
+    flags: &Flags,
+) -> (Option<PathBuf>, Option<Problem>) {
+    let (tree, broken) = match file.map(FileText::parse).transpose() {
+        Ok(tree) => (tree, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let reader = Reader::new(scope, flags, file.cloned());
+    let found = state_dir(&reader, reader.root(tree.as_ref()).object("state"));
+    (found, broken.or_else(|| reader.finish().problems.errors.into_iter().next()))
+}
+
 fn root(reader: &Reader<'_>, mut root: Object<'_>) -> Option<Config> {
     // For editors, which find the schema by it.
-    root.node("$schema");
+    root.node("$schema").map(|node| node.read(reader, kinds::line));
     let ograph = ograph(reader, root.object("ograph"));
     let discovery = root.optional_object("discovery").map(|object| discovery(reader, object));
     let oc = oc(reader, root.object("oc"));

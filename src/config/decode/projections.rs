@@ -107,7 +107,7 @@ fn name_and_query(input: &Input<'_>) -> Read<Projection> {
 fn described(reader: &Reader<'_>, mut object: Object<'_>) -> Option<Projection> {
     let name = object.node("name");
     if name.is_none() {
-        reader.error(object.place(), &object.path("name"), "is missing");
+        object.missing("name", "");
     }
     let params = object.node("params").map(|node| params(reader, node));
     let alias = object.node("as").and_then(|node| node.read(reader, nullable(kinds::line))).flatten();

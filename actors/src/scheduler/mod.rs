@@ -5,32 +5,38 @@
 //! 2. Each receiver gets its document in a task of its own.
 //! 3. What came of it is settled, which is durable; only then does the next push to that receiver begin.
 
+mod attempt;
+mod desk;
+
 use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseFuture,
-    Supervised, fut::wrap_future,
+    Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseFuture, Supervised, fut::wrap_future,
 };
 use tokio::sync::oneshot;
 
+use self::{
+    attempt::{Attempt, Judged, log_delivery},
+    desk::{Answer, Desk, Last, LastDeliveries, PendingFlush},
+};
 use crate::{
-    availability::{Availability, AvailabilityError, AvailabilityErrorKind},
+    availability::{AvailabilityError, AvailabilityErrorKind},
     clock::Now,
-    dispatcher::Shared,
     events::Event,
     failpoint::failpoint,
     messages::{
         ControlError, DemandChanged, Demands, Drain, FlushNow, FlushReport, FlushedBatch, Lease, Leased, Ping,
-        Reconfigure, Reopen, Reopened, SetPaused, Settle, Settlement, Stop,
+        Reconfigure, Reopen, Reopened, SetPaused, Settle,
     },
     model::{
         availability::Free,
-        document::{AvailabilityNote, Document, Reason},
+        document::{AvailabilityNote, Reason},
         receiver::{Reached, ReceiverId},
-        schedule::{Delivered, FlushTargets, Phase, Room, Schedule, Standing},
+        schedule::{FlushTargets, Phase, Room, Schedule},
     },
-    receivers::{DeliveryError, DeliveryErrorKind, Guarantee, Receipt, Receiver},
-    status::{LaneStatus, LastDelivery, SchedulerStatus},
+    receivers::{DeliveryError, DeliveryErrorKind, Guarantee, Receiver},
+    shared::Shared,
+    status::LastDelivery,
     store::{Delivery, Outcome},
     supervision::CatchPanic,
     supervisor::SupervisorActor,
@@ -46,58 +52,13 @@ pub(crate) struct SchedulerActor {
     desk: Option<Desk>,
     /// Kept over a reload.
     last: LastDeliveries,
-}
-
-/// Everything that one incarnation of the scheduler knows.
-struct Desk {
-    schedule: Schedule,
-    availability: Rc<dyn Availability>,
-    receivers: BTreeMap<ReceiverId, Rc<dyn Receiver>>,
-    /// The earliest timer that is set.
-    armed: Option<Duration>,
-    flushes: Vec<PendingFlush>,
-    standing: Option<Standing>,
-    last: LastDeliveries,
-    /// The newest word on what is pending.
-    revision: u64,
-    /// Flushes that want to know first whether there is room.
-    asking: Vec<Answer>,
-    /// No further push begins…
-    draining: bool,
-    /// …and these want to know when the last one has ended.
-    drained: Vec<oneshot::Sender<()>>,
-    /// Another setup is in force; it is taken over when nothing is under way.
-    outdated: bool,
-}
-
-/// The last push to each receiver, and how many failed since the last success.
-type LastDeliveries = BTreeMap<ReceiverId, (LastDelivery, u32)>;
-
-/// Where the report of a flush goes.
-type Answer = oneshot::Sender<Result<FlushReport, ControlError>>;
-
-/// A flush that waits for its pushes.
-struct PendingFlush {
-    /// Receivers that were being served when it came: pushed to as soon as that has ended.
-    later: Vec<ReceiverId>,
-    /// Receivers that it is pushing to.
-    now: Vec<ReceiverId>,
-    report: FlushReport,
-    answer: Answer,
-}
-
-/// One attempt, as it ended.
-struct Attempt {
-    receiver: ReceiverId,
-    document: Arc<Document>,
-    result: Result<Receipt, DeliveryError>,
-    best_effort: bool,
-    took: Duration,
+    /// What was said about pausing before there was a desk.
+    paused: Option<bool>,
 }
 
 impl SchedulerActor {
     pub(crate) fn new(shared: Arc<Shared>, supervisor: Addr<SupervisorActor>) -> Self {
-        Self { shared, supervisor, desk: None, last: LastDeliveries::new() }
+        Self { shared, supervisor, desk: None, last: LastDeliveries::new(), paused: None }
     }
 
     fn now(&self) -> Now {
@@ -132,7 +93,7 @@ impl SchedulerActor {
             })
             .collect();
         let mut schedule = Schedule::new(setup.settings.schedule, receivers.keys().cloned());
-        schedule.restore(reopened.paused, reopened.cooldowns, now);
+        schedule.restore(self.paused.take().unwrap_or(reopened.paused), reopened.cooldowns, now);
         schedule.demand(&reopened.demands.by_receiver);
         self.desk = Some(Desk {
             schedule,
@@ -141,7 +102,9 @@ impl SchedulerActor {
             armed: None,
             flushes: Vec::new(),
             standing: None,
+            since: None,
             last: std::mem::take(&mut self.last),
+            held: false,
             revision: reopened.demands.revision,
             asking: Vec::new(),
             draining: false,
@@ -197,8 +160,14 @@ impl SchedulerActor {
         let now = self.now();
         let Some(desk) = &mut self.desk else { return };
         log_room(desk.schedule.room(), &answer);
+        self.shared.counters.availability_poll(answer.as_ref().map_or_else(|error| error.kind.label(), |_| "ok"));
         let ready = desk.schedule.poll_ended(answer, now);
         let has_room = desk.schedule.has_room();
+        let held = !has_room && desk.schedule.standing(now).phase == Phase::Waiting;
+        if held && !desk.held {
+            log::info!("holding back: {}", desk.schedule.standing(now).reason);
+        }
+        desk.held = held;
         for answer in std::mem::take(&mut desk.asking) {
             if has_room {
                 self.flush(answer, context);
@@ -212,13 +181,14 @@ impl SchedulerActor {
 
     /// Leases what is pending for `receivers` and delivers it.
     fn push(&mut self, receivers: Vec<ReceiverId>, reason: Reason, context: &mut Context<Self>) {
+        let now = self.now().mono;
         let Some(desk) = &mut self.desk else { return };
         let receivers: Vec<_> = receivers.into_iter().filter(|id| !desk.schedule.is_in_flight(id)).collect();
         if receivers.is_empty() || desk.draining {
             return;
         }
         for receiver in &receivers {
-            desk.schedule.push_started(receiver);
+            desk.schedule.push_started(receiver, now);
         }
         let settings = desk.schedule.settings();
         let available = match desk.schedule.room() {
@@ -301,11 +271,10 @@ impl SchedulerActor {
     fn settle(&mut self, attempt: Attempt, context: &mut Context<Self>) {
         failpoint!("scheduler.settle");
         let now = self.now();
-        let Some(desk) = &mut self.desk else { return };
         let judged = attempt.judge();
         let message = Settle {
             settlement: judged.settlement,
-            cooldown: judged.cools.then_some(desk.schedule.settings().cooldown),
+            cools: judged.cools,
             delivery: Delivery {
                 at: now.wall,
                 receiver: attempt.receiver.clone(),
@@ -340,9 +309,12 @@ impl SchedulerActor {
         desk.schedule.push_ended(&attempt.receiver, judged.delivered, now.mono, fastrand::f64());
         let previous = desk.last.get(&attempt.receiver);
         log_delivery(attempt, &judged, previous);
-        let failures = match judged.outcome {
-            Outcome::Delivered => 0,
-            _ => previous.map_or(0, |(_, failures)| *failures).saturating_add(1),
+        let (failures, failing_since) = match judged.outcome {
+            Outcome::Delivered => (0, None),
+            _ => {
+                let since = previous.and_then(|last| last.failing_since).unwrap_or(now.wall);
+                (previous.map_or(0, |last| last.failures).saturating_add(1), Some(since))
+            }
         };
         for flush in &mut desk.flushes {
             if let Some(index) = flush.now.iter().position(|receiver| *receiver == attempt.receiver) {
@@ -357,8 +329,8 @@ impl SchedulerActor {
                 });
             }
         }
-        let last = LastDelivery { at: now.wall, outcome: judged.outcome, detail: judged.detail };
-        desk.last.insert(attempt.receiver.clone(), (last, failures));
+        let delivery = LastDelivery { at: now.wall, outcome: judged.outcome, detail: judged.detail };
+        desk.last.insert(attempt.receiver.clone(), Last { delivery, failures, failing_since });
         self.after_push(context);
     }
 
@@ -423,93 +395,16 @@ impl SchedulerActor {
         let now = self.now();
         let Some(desk) = &mut self.desk else { return };
         let standing = desk.schedule.standing(now);
-        if desk.standing.as_ref() != Some(&standing) {
-            let phase = desk.standing.as_ref().map_or(Phase::Idle, |standing| standing.phase);
-            if standing.phase == Phase::Waiting && phase != Phase::Waiting {
-                log::info!("waiting: {}", standing.reason);
+        // While the answer is on its way, nobody knows how things stand.
+        if !desk.schedule.is_polling() && desk.standing.as_ref() != Some(&standing) {
+            if desk.standing.as_ref().is_none_or(|before| before.phase != standing.phase) {
+                desk.since = Some(now.wall);
             }
             let event = Event::Standing { phase: standing.phase, reason: standing.reason.clone() };
             self.shared.events.emit(now.wall, event);
             desk.standing = Some(standing.clone());
         }
         self.shared.board.scheduler.set(desk.status(standing, now));
-    }
-}
-
-impl Desk {
-    /// Takes over what is pending, unless something newer is known already.
-    fn take_demands(&mut self, demands: &Demands) {
-        if demands.revision > self.revision {
-            self.revision = demands.revision;
-            self.schedule.demand(&demands.by_receiver);
-        }
-    }
-
-    fn status(&self, standing: Standing, now: Now) -> SchedulerStatus {
-        let wall = |mono: Duration| now.wall + mono.saturating_sub(now.mono);
-        let min_available = self.schedule.settings().min_available;
-        let (available, error) = match self.schedule.room() {
-            Room::Unasked => (None, None),
-            Room::Known { free, .. } => (Some(free.slots(min_available)), None),
-            Room::Unknown { error, .. } => (None, Some(error.to_string())),
-        };
-        let lanes = self.receivers.keys().map(|id| {
-            let last = self.last.get(id);
-            let lane = LaneStatus {
-                cooling_until: self.schedule.cooling_until(id, now.mono).map(wall),
-                next_retry_at: self.schedule.next_retry(id).map(wall),
-                in_flight: self.schedule.is_in_flight(id),
-                last: last.map(|(last, _)| last.clone()),
-                failures: last.map_or(0, |(_, failures)| *failures),
-            };
-            (id.clone(), lane)
-        });
-        SchedulerStatus {
-            state: Some(standing.phase),
-            reason: standing.reason,
-            next_poll_at: self.schedule.next_poll(now.mono).map(wall),
-            available,
-            min_available,
-            error,
-            lanes: lanes.collect(),
-        }
-    }
-}
-
-/// What an attempt means.
-struct Judged {
-    outcome: Outcome,
-    settlement: Settlement,
-    delivered: Delivered,
-    /// Whether a cooldown runs from now.
-    cools: bool,
-    detail: String,
-}
-
-impl Attempt {
-    fn judge(&self) -> Judged {
-        let error = match &self.result {
-            Ok(receipt) => {
-                return Judged {
-                    outcome: Outcome::Delivered,
-                    settlement: Settlement::Ack,
-                    delivered: Delivered::Yes,
-                    cools: true,
-                    detail: receipt.detail.clone(),
-                };
-            }
-            Err(error) => error,
-        };
-        let maybe = error.reached == Reached::Maybe;
-        let release = Settlement::Release(error.reached);
-        let (outcome, settlement, delivered, cools) = match error.kind {
-            DeliveryErrorKind::Skipped => (Outcome::Skipped, Settlement::Ack, Delivered::Skipped, false),
-            // Best effort: the attempt was all that was promised.
-            _ if self.best_effort => (Outcome::Failed, Settlement::Ack, Delivered::Yes, true),
-            DeliveryErrorKind::Retry { after } => (Outcome::Failed, release, Delivered::Failed { after, maybe }, maybe),
-            DeliveryErrorKind::Permanent => (Outcome::Refused, release, Delivered::Refused, false),
-        };
-        Judged { outcome, settlement, delivered, cools, detail: error.to_string() }
     }
 }
 
@@ -520,28 +415,6 @@ fn log_room(previous: &Room, answer: &Result<Free, AvailabilityError>) {
         (_, Err(error)) => log::warn!("availability unknown, nothing is pushed: {error}"),
         (Room::Unknown { .. }, Ok(_)) => log::info!("availability known again"),
         (_, Ok(_)) => {}
-    }
-}
-
-/// Logs a delivery: every success, and failures when they begin or when the reason changes.
-fn log_delivery(attempt: &Attempt, judged: &Judged, previous: Option<&(LastDelivery, u32)>) {
-    let Attempt { receiver, document, .. } = attempt;
-    let batch = document.envelope.batch_id;
-    let changes = document.changes.len();
-    let detail = &judged.detail;
-    if judged.outcome == Outcome::Delivered {
-        log::info!("delivered {changes} changes to {receiver} ({detail}), batch {batch}");
-        return;
-    }
-    if previous.is_some_and(|(last, _)| last.outcome == judged.outcome && last.detail == *detail) {
-        log::debug!("{receiver}: batch {batch}: {detail}");
-        return;
-    }
-    match judged.outcome {
-        Outcome::Skipped => log::warn!("nothing to tell {receiver}: {detail}"),
-        Outcome::Refused => log::error!("{receiver} refuses batch {batch} for good: {detail}"),
-        _ if attempt.best_effort => log::warn!("{receiver} failed, and is not repeated: {detail}"),
-        _ => log::warn!("{receiver} failed, and will be tried again: {detail}"),
     }
 }
 
@@ -576,8 +449,9 @@ impl Handler<SetPaused> for SchedulerActor {
     type Result = Result<(), ControlError>;
 
     fn handle(&mut self, SetPaused(paused): SetPaused, context: &mut Self::Context) -> Self::Result {
-        if let Some(desk) = &mut self.desk {
-            desk.schedule.pause(paused);
+        match &mut self.desk {
+            Some(desk) => desk.schedule.pause(paused),
+            None => self.paused = Some(paused),
         }
         let now = self.now().wall;
         self.shared.events.emit(now, Event::Paused { paused });
@@ -636,13 +510,5 @@ impl Handler<Ping> for SchedulerActor {
 
     fn handle(&mut self, _: Ping, _: &mut Self::Context) -> Self::Result {
         Ok(())
-    }
-}
-
-impl Handler<Stop> for SchedulerActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, context: &mut Self::Context) {
-        context.stop();
     }
 }

@@ -1,0 +1,42 @@
+# Shortcuts; `just` lists them. Every one is a plain cargo command that works without just.
+
+_default:
+    @just --list --unsorted
+
+# Compile everything, without producing programs
+check:
+    cargo check --workspace --all-targets --all-features --locked
+
+# Run every test
+test *ARGS:
+    cargo test --workspace {{ ARGS }}
+
+# Format check and lints, as CI wants them
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+# Format everything
+fmt:
+    cargo fmt --all
+
+# Build the documentation; broken links are errors
+doc *ARGS:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked {{ ARGS }}
+
+# Watch the whole job on this machine alone
+sandbox *ARGS:
+    cargo run --release -- sandbox {{ ARGS }}
+
+# Write the JSON Schema of the configuration anew
+schema:
+    cargo build --locked
+    target/debug/ograph-dispatcher schema >config/dispatcher.schema.json
+
+# Licences, bans, advisories (needs cargo-deny)
+deny:
+    cargo deny --all-features check
+
+# All that CI does
+ci:
+    .ci/run

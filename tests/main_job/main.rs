@@ -1,0 +1,10 @@
+//! The whole job, end to end: the real daemon between an OGraph and an OpenClaw on real sockets.
+
+mod many;
+mod process;
+mod pushing;
+mod receivers;
+mod seeing;
+#[path = "../support/mod.rs"]
+mod support;
+mod surviving;
