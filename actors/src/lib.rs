@@ -161,3 +161,8 @@ pub use supervisor::SupervisorActor;
 #[cfg(test)]
 #[path = "../../tests/support/fault_server.rs"]
 mod fault_server;
+
+/// A gateway of OpenClaw that misbehaves on demand.
+#[cfg(test)]
+#[path = "../../tests/support/gateway_server.rs"]
+mod gateway_server;

@@ -92,11 +92,18 @@ impl Progress {
 pub(super) struct Dial {
     proxy: Rc<ProxyRules>,
     timeout: Duration,
+    /// Plain http goes through a tunnel as well.
+    always_tunnel: bool,
 }
 
 impl Dial {
     pub(super) fn new(proxy: Rc<ProxyRules>, timeout: Duration) -> Self {
-        Self { proxy, timeout }
+        Self { proxy, timeout, always_tunnel: false }
+    }
+
+    /// For connections that no proxy could pass on otherwise: WebSockets.
+    pub(super) fn tunnelling(proxy: Rc<ProxyRules>, timeout: Duration) -> Self {
+        Self { always_tunnel: true, ..Self::new(proxy, timeout) }
     }
 
     async fn dial(self, uri: Uri) -> Result<Connection<Uri, Wire>, ConnectError> {
@@ -114,8 +121,9 @@ impl Dial {
         let host = uri.host().unwrap_or_default();
         let secure = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        // Plain http through a proxy is addressed to the proxy already.
-        match self.proxy.find("https", host, port).filter(|_| secure) {
+        // Plain http through a proxy is addressed to the proxy already, unless it is to be tunnelled.
+        let scheme = if secure { "https" } else { "http" };
+        match self.proxy.find(scheme, host, port).filter(|_| secure || self.always_tunnel) {
             None => self.tcp(host, port).await,
             Some(proxy) => {
                 let through =

@@ -12,6 +12,7 @@ mod connect;
 mod error;
 mod proxy;
 mod tls;
+mod websocket;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use awc::{
 use tokio::{sync::OnceCell, time::timeout};
 use url::{Position, Url};
 
+pub(crate) use self::websocket::{UpgradeError, WebSocket};
 pub use self::{
     answer::Answer,
     error::{HttpError, HttpErrorKind},

@@ -8,7 +8,7 @@ use url::Url;
 use super::{DeliveryError, DeliveryErrorKind, Reached, Receipt};
 use crate::{
     clock::Clock,
-    http::{HttpClient, HttpError, HttpErrorKind, Request},
+    http::{Answer, HttpClient, HttpError, HttpErrorKind, Request},
     model::retry_after,
 };
 
@@ -39,11 +39,23 @@ impl Endpoint {
     /// # Errors
     /// As in the table. The message names the server but not the path or query, which may be secret.
     pub(super) async fn post(&self, body: Vec<u8>, headers: &[(&str, &str)]) -> Result<Receipt, DeliveryError> {
+        self.exchange(body, headers).await.map(|(receipt, _)| receipt)
+    }
+
+    /// The same; gives the answer to a success as well.
+    pub(super) async fn exchange(
+        &self,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Result<(Receipt, Answer), DeliveryError> {
         let mut all = vec![("content-type", "application/json")];
         all.extend_from_slice(headers);
         let request = Request { headers: &all, timeout: self.timeout, ..Request::post(&self.url, body) };
         match self.http.send(request).await {
-            Ok(answer) => self.judge(answer.status, answer.retry_after.as_deref()),
+            Ok(answer) => {
+                let receipt = self.judge(answer.status, answer.retry_after.as_deref())?;
+                Ok((receipt, answer))
+            }
             Err(error) => Err(self.judge_error(&error)),
         }
     }
@@ -81,7 +93,7 @@ impl Endpoint {
         }
     }
 
-    fn says(&self, what: impl Display) -> String {
+    pub(super) fn says(&self, what: impl Display) -> String {
         format!("{}: {what}", self.url.origin().ascii_serialization())
     }
 }

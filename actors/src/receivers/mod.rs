@@ -1,8 +1,11 @@
 //! Who is told: the [`Receiver`] trait, and one file per built-in receiver.
 
+mod briefing;
 mod command;
 mod dispatch_file;
 mod endpoint;
+mod oc_gateway;
+mod oc_hook;
 mod oc_plugin;
 mod openclaw_cli;
 mod process;
@@ -21,6 +24,8 @@ pub use crate::model::receiver::{Reached, ReceiverId};
 pub use self::{
     command::Command,
     dispatch_file::DispatchFile,
+    oc_gateway::{GatewayAction, OcGateway},
+    oc_hook::{HookAction, OcHook},
     oc_plugin::OcPlugin,
     openclaw_cli::{OpenClawCli, OpenClawOptions},
     webhook::{InvalidWebhookSecret, Webhook, WebhookSecret},

@@ -27,13 +27,7 @@ const MAX_PATH: usize = 1000;
 pub(super) fn announce(document: &Document, file: Option<&Path>, template: Option<&str>) -> String {
     let count = document.changes.len();
     let text = match (template, file) {
-        (Some(template), _) => expand(template, |placeholder| match placeholder {
-            "count" => Some(Cow::Owned(count.to_string())),
-            "names" => Some(Cow::Owned(names(document))),
-            "file" => Some(file.map_or(Cow::Borrowed("(no dispatch file)"), |file| Cow::Owned(path(file)))),
-            "batchId" => Some(Cow::Owned(document.envelope.batch_id.to_string())),
-            _ => None,
-        }),
+        (Some(template), _) => expand(template, |name| placeholder(name, document, file)),
         (None, file) => {
             let projections = if count == 1 { "projection" } else { "projections" };
             let details = file.map(|file| format!(". Details: {}", path(file))).unwrap_or_default();
@@ -44,8 +38,19 @@ pub(super) fn announce(document: &Document, file: Option<&Path>, template: Optio
     clip(&text.replace('\0', ""), MAX_TEXT)
 }
 
+/// What stands for a placeholder in every kind of text.
+pub(super) fn placeholder<'a>(name: &str, document: &Document, file: Option<&Path>) -> Option<Cow<'a, str>> {
+    match name {
+        "count" => Some(Cow::Owned(document.changes.len().to_string())),
+        "names" => Some(Cow::Owned(names(document))),
+        "file" => Some(file.map_or(Cow::Borrowed("(no dispatch file)"), |file| Cow::Owned(path(file)))),
+        "batchId" => Some(Cow::Owned(document.envelope.batch_id.to_string())),
+        _ => None,
+    }
+}
+
 /// Replaces each `{placeholder}` that `value` knows.
-fn expand<'a>(template: &str, value: impl Fn(&str) -> Option<Cow<'a, str>>) -> String {
+pub(super) fn expand<'a>(template: &str, mut value: impl FnMut(&str) -> Option<Cow<'a, str>>) -> String {
     let mut text = String::new();
     let mut rest = template;
     while let Some(open) = rest.find('{') {
@@ -124,7 +129,7 @@ pub(super) fn clip(text: &str, max: usize) -> String {
 }
 
 /// Control characters, and characters that change how others are shown without being seen themselves.
-fn is_hidden(c: char) -> bool {
+pub(super) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
