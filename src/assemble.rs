@@ -3,13 +3,14 @@
 use std::{path::PathBuf, sync::Arc};
 
 use ograph_dispatcher_actors::{
-    Settings, Setup,
+    AvailabilityFactory, Settings, Setup,
     clock::Clock,
     http::{HttpClient, HttpOptions, InvalidProxy, ProxyRules, Roots},
     ograph::{OGraphOptions, OGraphSource},
-    openclaw::{StatusEndpoint, StatusOptions},
+    openclaw::{Gateway, GatewayAvailability, GatewayOptions, StatusEndpoint, StatusOptions, StatusOrGateway},
     receivers::{
-        Command, DispatchFile, InvalidWebhookSecret, OcPlugin, OpenClawCli, OpenClawOptions, Webhook, WebhookSecret,
+        Command, DispatchFile, GatewayAction, HookAction, InvalidWebhookSecret, OcGateway, OcHook, OcPlugin,
+        OpenClawCli, OpenClawOptions, Webhook, WebhookSecret,
     },
     settings::{ActiveScope, FirstSeen, ScheduleSettings, WatchSettings},
 };
@@ -81,24 +82,53 @@ pub(crate) fn setup(
         timeout: config.ograph.timeout,
         max_body: config.ograph.max_body_bytes,
     };
+    let source_clock = Arc::clone(clock);
+    let mut setup = Setup {
+        settings: settings(config),
+        source: Arc::new(move || {
+            Box::new(OGraphSource::new(HttpClient::new(&remote), Arc::clone(&source_clock), source.clone()))
+        }),
+        availability: availability(config, nearby.clone(), clock),
+        receivers: Vec::new(),
+    };
+    setup = push_receivers(setup, config);
+    for agent in &config.agents {
+        setup = agent_receiver(setup, agent, config, &nearby, clock)?;
+    }
+    Ok(setup)
+}
+
+/// Who is asked for free slots: the status route if it is configured; else the gateway, if that is; and the gateway
+/// also where OpenClaw lacks the route.
+fn availability(config: &Config, http: HttpOptions, clock: &Arc<dyn Clock>) -> AvailabilityFactory {
     let status = StatusOptions {
         url: config.oc.status_endpoint.expose().clone(),
         token: config.oc.status_token.clone(),
         pointer: config.oc.available_pointer.clone(),
         timeout: config.oc.timeout,
     };
-    let (source_clock, status_clock) = (Arc::clone(clock), Arc::clone(clock));
-    let status_http = nearby.clone();
-    let mut setup = Setup::new(
-        settings(config),
-        move || OGraphSource::new(HttpClient::new(&remote), Arc::clone(&source_clock), source.clone()),
-        move || StatusEndpoint::new(HttpClient::new(&status_http), Arc::clone(&status_clock), status.clone()),
-    );
-    setup = push_receivers(setup, config);
-    for agent in config.agents.iter().filter(|agent| agent.kind.is_active()) {
-        setup = agent_receiver(setup, agent, &nearby, clock)?;
-    }
-    Ok(setup)
+    let (gateway, status_is_set) = (config.oc.gateway.clone(), config.oc.status_is_set);
+    let (timeout, clock) = (config.oc.timeout, Arc::clone(clock));
+    Arc::new(move || {
+        let route = || StatusEndpoint::new(HttpClient::new(&http), Arc::clone(&clock), status.clone());
+        match &gateway {
+            None => Box::new(route()),
+            Some(gateway) => {
+                let gateway = GatewayAvailability::new(connect(gateway, &http, &clock), timeout);
+                if status_is_set {
+                    Box::new(StatusOrGateway::new(route(), gateway, Arc::clone(&clock)))
+                } else {
+                    Box::new(gateway)
+                }
+            }
+        }
+    })
+}
+
+/// The connection to a gateway that everybody on this thread shares.
+fn connect(gateway: &config::Gateway, http: &HttpOptions, clock: &Arc<dyn Clock>) -> Gateway {
+    let options = GatewayOptions::new(gateway.url.expose().clone(), gateway.token.clone());
+    Gateway::shared(HttpClient::new(http), Arc::clone(clock), options)
 }
 
 /// Long enough that the next poll finds the connection open.
@@ -157,11 +187,13 @@ fn push_receivers(mut setup: Setup, config: &Config) -> Setup {
 fn agent_receiver(
     setup: Setup,
     agent: &Agent,
+    config: &Config,
     http: &HttpOptions,
     clock: &Arc<dyn Clock>,
 ) -> Result<Setup, AssembleError> {
     let Agent { id, timeout, kind } = agent.clone();
     let (http, clock) = (http.clone(), Arc::clone(clock));
+    let file = config.push.dispatch_file.clone();
     Ok(match kind {
         AgentKind::OcPlugin { url, secret, actor } => setup.receiver(move || {
             let http = HttpClient::new(&http);
@@ -185,6 +217,41 @@ fn agent_receiver(
             let argv = std::iter::once(program.clone().into_os_string()).chain(arguments.iter().map(Into::into));
             Command::new(id.clone(), argv, timeout)
         }),
-        AgentKind::OcGateway { .. } | AgentKind::OcHook { .. } => setup,
+        AgentKind::OcGateway { gateway, action, message } => {
+            let action = match action {
+                config::GatewayAction::Agent { session_key, wait } => GatewayAction::Agent { session_key, wait },
+                config::GatewayAction::Send { channel, to } => GatewayAction::Send { channel, to },
+            };
+            setup.receiver(move || {
+                let gateway = connect(&gateway, &http, &clock);
+                OcGateway::new(id.clone(), gateway, action.clone(), file.clone(), message.clone(), timeout)
+            })
+        }
+        AgentKind::OcHook { url, token, action, agent_id, message } => {
+            let action = match action {
+                config::HookAction::Agent { session_key, deliver, channel, to } => {
+                    HookAction::Agent { agent_id, session_key, deliver, channel, to }
+                }
+                config::HookAction::Wake => HookAction::Wake { agent_id },
+            };
+            let gateway = config.oc.gateway.clone();
+            setup.receiver(move || {
+                let receiver = OcHook::new(
+                    id.clone(),
+                    url.expose(),
+                    token.clone(),
+                    action.clone(),
+                    file.clone(),
+                    message.clone(),
+                    HttpClient::new(&http),
+                    Arc::clone(&clock),
+                    timeout,
+                );
+                match &gateway {
+                    Some(gateway) => receiver.reserving_at(connect(gateway, &http, &clock)),
+                    None => receiver,
+                }
+            })
+        }
     })
 }

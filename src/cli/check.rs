@@ -92,7 +92,7 @@ fn describe(loaded: &Loaded, output: &mut Output<'_>) -> std::io::Result<()> {
         Some(_) => "openclaw".to_owned(),
         None => "openclaw (skipped until push.openclaw.target is set)".to_owned(),
     });
-    let agents = config.agents.iter().filter(|agent| agent.kind.is_active()).map(|agent| agent.id.to_string());
+    let agents = config.agents.iter().map(|agent| agent.id.to_string());
     writeln!(out, "tells:   {}", list(file.into_iter().chain(openclaw).chain(agents)))?;
     out.flush()?;
     let problems = Problems { errors: Vec::new(), warnings: loaded.warnings.clone() };

@@ -26,6 +26,8 @@ pub(super) const OPENCLAW_TIMEOUT: u64 = 60_000;
 
 /// For one attempt of an HTTP receiver.
 pub(super) const AGENT_TIMEOUT: u64 = 10_000;
+/// For one attempt at a hook: OpenClaw may take 15 s to admit a run.
+pub(super) const HOOK_TIMEOUT: u64 = 20_000;
 /// For one run of a command.
 pub(super) const COMMAND_TIMEOUT: u64 = 60_000;
 

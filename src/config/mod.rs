@@ -119,13 +119,15 @@ pub enum Id {
 pub struct Oc {
     /// The status URL.
     pub status_endpoint: SafeUrl,
+    /// Whether somebody set it. If not, a configured gateway is asked instead.
+    pub status_is_set: bool,
     /// Its bearer token.
     pub status_token: Option<Secret>,
     /// How many slots a push needs.
     pub min_available: u64,
     /// Where in the answer the free slots stand; `None` for the usual rules.
     pub available_pointer: Option<Pointer>,
-    /// OpenClaw's WebSocket. Not active in this version.
+    /// OpenClaw's WebSocket: free slots without a plugin.
     pub gateway: Option<Gateway>,
     /// For one whole exchange.
     pub timeout: Duration,
@@ -249,7 +251,7 @@ pub enum AgentKind {
         /// Its arguments; they may be secret.
         arguments: Vec<String>,
     },
-    /// OpenClaw's WebSocket. Not active in this version.
+    /// OpenClaw's WebSocket.
     OcGateway {
         /// Where, and with which token.
         gateway: Gateway,
@@ -258,7 +260,7 @@ pub enum AgentKind {
         /// The template of the text.
         message: Option<String>,
     },
-    /// OpenClaw's HTTP hooks. Not active in this version.
+    /// OpenClaw's HTTP hooks.
     OcHook {
         /// The base URL of OpenClaw.
         url: SafeUrl,
@@ -280,6 +282,8 @@ pub enum GatewayAction {
     Agent {
         /// In which session.
         session_key: Option<String>,
+        /// Waits for the end of the turn, within the timeout, and notes what came of it.
+        wait: bool,
     },
     /// Sends it to a person or group.
     Send {
@@ -319,12 +323,6 @@ impl AgentKind {
             Self::OcGateway { .. } => "oc-gateway",
             Self::OcHook { .. } => "oc-hook",
         }
-    }
-
-    /// Whether this version can serve it.
-    #[must_use]
-    pub fn is_active(&self) -> bool {
-        !matches!(self, Self::OcGateway { .. } | Self::OcHook { .. })
     }
 
     /// Where it delivers to, as far as that may be shown: arguments of a command may be secret.

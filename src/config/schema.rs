@@ -207,7 +207,7 @@ struct Oc {
     /// Where in the answer the free slots stand (RFC 6901), if the usual rules do not find them.
     #[schemars(regex(pattern = POINTER))]
     available_pointer: Option<String>,
-    /// OpenClaw's WebSocket. Not active in this version.
+    /// OpenClaw's gateway, over its WebSocket; no plugin is needed.
     gateway: Option<Gateway>,
     /// Milliseconds for one whole request.
     #[schemars(range(min = 1, max = d::MAX_MILLIS), transform = or(d::OC_TIMEOUT))]
@@ -399,7 +399,7 @@ struct Command {
     argv: Vec<String>,
 }
 
-/// OpenClaw's WebSocket. Not active in this version.
+/// OpenClaw's gateway, over its WebSocket; no plugin is needed.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct OcGateway {
@@ -417,6 +417,8 @@ struct OcGateway {
     message: Option<Text>,
     /// Mode "agent": in which session.
     session_key: Option<Text>,
+    /// Mode "agent": whether the end of the turn is waited for, within the timeout, and noted.
+    wait: Option<bool>,
     /// Mode "send": through which channel.
     channel: Option<Text>,
     /// Mode "send": to whom.
@@ -430,7 +432,7 @@ enum GatewayMode {
     Send,
 }
 
-/// OpenClaw's HTTP hooks. Not active in this version.
+/// OpenClaw's HTTP hooks.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct OcHook {

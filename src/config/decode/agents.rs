@@ -6,7 +6,7 @@ use jsonc_parser::ast;
 use ograph_dispatcher_actors::model::receiver::ReceiverId;
 use serde_json::json;
 
-use super::{gateway, inactive};
+use super::gateway;
 use crate::config::{
     Agent, AgentKind, GatewayAction, HookAction, Origin, Place, defaults,
     kinds::{self, Choice, Input, Read, nullable},
@@ -63,12 +63,10 @@ fn agent(reader: &Reader<'_>, mut object: Object<'_>) -> Option<Agent> {
     }
     let timeout = optional(&mut object, "timeout", kinds::millis);
     let kind = kind(reader, &mut object)?;
-    if !kind.is_active() {
-        inactive(reader, &object.place(), object.own_path(), "this receiver is not told");
-    }
     let id = name.unwrap_or_else(|| format!("{}:{}", kind.label(), kind.destination()));
     let default = match kind {
         AgentKind::Command { .. } => defaults::COMMAND_TIMEOUT,
+        AgentKind::OcHook { .. } => defaults::HOOK_TIMEOUT,
         _ => defaults::AGENT_TIMEOUT,
     };
     Some(Agent { id: ReceiverId::new(id), timeout: timeout.unwrap_or(Duration::from_millis(default)), kind })
@@ -151,8 +149,9 @@ fn oc_gateway(_: &Reader<'_>, object: &mut Object<'_>) -> Option<AgentKind> {
     let session_key = optional(object, "sessionKey", kinds::line);
     let channel = optional(object, "channel", kinds::line);
     let to = optional(object, "to", kinds::line);
+    let wait = optional(object, "wait", kinds::boolean);
     let action = match mode? {
-        GatewayMode::Agent => GatewayAction::Agent { session_key },
+        GatewayMode::Agent => GatewayAction::Agent { session_key, wait: wait.unwrap_or(false) },
         GatewayMode::Send => {
             if to.is_none() {
                 object.missing("to", "; mode \"send\" needs it");

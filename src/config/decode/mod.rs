@@ -13,6 +13,7 @@ use super::{
     Problem, Proxy, Push, SafeUrl, Watch, defaults,
     kinds::{self, Choice, Mode, Scope, nullable},
     reader::{Findings, Key, Object, Reader},
+    show::Show as _,
     text::FileText,
 };
 
@@ -91,7 +92,7 @@ fn root(reader: &Reader<'_>, mut root: Object<'_>) -> Option<Config> {
         reader.warning(
             reader.nowhere(),
             "",
-            "nobody will ever be told: there is no dispatch file, no `push.openclaw.target` and no active agent",
+            "nobody will ever be told: there is no dispatch file, no `push.openclaw.target` and no agent",
         );
     }
     Some(config)
@@ -100,7 +101,7 @@ fn root(reader: &Reader<'_>, mut root: Object<'_>) -> Option<Config> {
 fn has_receiver(config: &Config) -> bool {
     config.push.dispatch_file.is_some()
         || (config.push.openclaw.enabled && config.push.openclaw.target.is_some())
-        || config.agents.iter().any(|agent| agent.kind.is_active())
+        || !config.agents.is_empty()
 }
 
 fn ograph(reader: &Reader<'_>, mut ograph: Object<'_>) -> Option<Ograph> {
@@ -136,10 +137,16 @@ fn inactive(reader: &Reader<'_>, place: &Place, path: &str, so: &str) {
 }
 
 fn oc(reader: &Reader<'_>, mut oc: Object<'_>) -> Option<Oc> {
-    let status_endpoint = oc.get_or(
-        Key::new("statusEndpoint").variable("OC_STATUS_ENDPOINT").flag("--status-endpoint"),
-        default_status_endpoint(),
-        kinds::http_url,
+    let status_endpoint =
+        oc.get(Key::new("statusEndpoint").variable("OC_STATUS_ENDPOINT").flag("--status-endpoint"), kinds::http_url);
+    let status_is_set = status_endpoint.is_some();
+    let status_endpoint = status_endpoint.map_or_else(
+        || {
+            let default = default_status_endpoint();
+            reader.record(&oc.path("statusEndpoint"), default.show(), Origin::Default);
+            default
+        },
+        |(url, _)| url,
     );
     let status_token = optional_secret(&mut oc, Key::new("statusToken").variable("OC_STATUS_TOKEN"));
     let min_available = oc.get_or(
@@ -150,7 +157,7 @@ fn oc(reader: &Reader<'_>, mut oc: Object<'_>) -> Option<Oc> {
     let available_pointer = oc.get_or("availablePointer", None, nullable(kinds::pointer));
     let gateway = gateway_availability(reader, &mut oc);
     let timeout = oc.get_or("timeout", Duration::from_millis(defaults::OC_TIMEOUT), kinds::millis);
-    Some(Oc { status_endpoint, status_token, min_available, available_pointer, gateway, timeout })
+    Some(Oc { status_endpoint, status_is_set, status_token, min_available, available_pointer, gateway, timeout })
 }
 
 fn default_status_endpoint() -> SafeUrl {
@@ -163,15 +170,11 @@ fn gateway_availability(reader: &Reader<'_>, oc: &mut Object<'_>) -> Option<Gate
     const TOKEN: &str = "OPENCLAW_GATEWAY_TOKEN";
     let path = oc.path("gateway");
     let is_set = |variable| reader.variable_value(variable, &path).is_some();
-    let (mut object, place) = match oc.optional_object("gateway") {
-        Some(object) => {
-            let place = object.place();
-            (object, place)
-        }
-        None if is_set(URL) && is_set(TOKEN) => (oc.absent("gateway"), Place::Variable { variable: URL }),
+    let mut object = match oc.optional_object("gateway") {
+        Some(object) => object,
+        None if is_set(URL) && is_set(TOKEN) => oc.absent("gateway"),
         None => return None,
     };
-    inactive(reader, &place, &path, "free slots are read from `oc.statusEndpoint` alone");
     gateway(&mut object, Key::new("url").variable(URL), Key::new("token").variable(TOKEN))
 }
 

@@ -117,7 +117,7 @@ fn every_key_of_the_file_reaches_the_configuration() {
     let AgentKind::Command { program, arguments } = &config.agents[2].kind else { panic!("a command") };
     assert_eq!((program, arguments.as_slice()), (&PathBuf::from("./notify"), &["--key".to_owned(), String::new()][..]));
     let AgentKind::OcGateway { action, .. } = &config.agents[3].kind else { panic!("a gateway") };
-    assert_eq!(action, &GatewayAction::Agent { session_key: Some("main".to_owned()) });
+    assert_eq!(action, &GatewayAction::Agent { session_key: Some("main".to_owned()), wait: true });
     let AgentKind::OcHook { action: HookAction::Agent { deliver, to, .. }, .. } = &config.agents[4].kind else {
         panic!("a hook")
     };
@@ -237,7 +237,7 @@ fn the_gateway_needs_both_of_its_variables() {
     assert_eq!(gateway(&[("OPENCLAW_GATEWAY_URL", "ws://x")]).warnings, []);
     let loaded = gateway(&[("OPENCLAW_GATEWAY_URL", "ws://x"), ("OPENCLAW_GATEWAY_TOKEN", "t")]);
     assert_eq!(loaded.config.oc.gateway.unwrap().url.to_string(), "ws://x/");
-    assert_eq!(loaded.warnings[0].place, Place::Variable { variable: "OPENCLAW_GATEWAY_URL" });
+    assert!(!loaded.config.oc.status_is_set, "so the gateway is asked, and not the default route");
 }
 
 #[test]
