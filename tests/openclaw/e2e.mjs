@@ -129,11 +129,14 @@ let runs = 0;
 async function fillTheSlots() {
   await until("every slot is free", async () => (await available()) === SLOTS);
   model.hold();
-  for (let n = 0; n < SLOTS; n += 1) {
+  // Something of OpenClaw's own, such as a heartbeat, may have taken one meanwhile: then it says 429.
+  await until("every slot is taken", async () => {
+    if ((await available()) === 0) return true;
     runs += 1;
-    assert.equal((await dispatch(batch(`filler-${n}`, `filler-${runs}`, "filler"))).status, 200);
-  }
-  await until("every slot is taken", async () => (await available()) === 0);
+    const { status } = await dispatch(batch(`filler-${runs}`, `filler-${runs}`, "filler"));
+    assert.ok([200, 429].includes(status), `a filler got ${status}`);
+    return false;
+  });
 }
 
 // --- The dispatcher ----------------------------------------------------------------------------------------------------
