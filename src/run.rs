@@ -68,9 +68,12 @@ pub fn run(loader: &Loader, loaded: &Loaded) -> Result<(), Box<dyn Error>> {
 
 fn announce(config: &Config) {
     log::info!(
-        "ograph-dispatcher {} watches {} projections at {}",
+        "ograph-dispatcher {} watches {} at {}",
         env!("CARGO_PKG_VERSION"),
-        config.ograph.projections.len(),
+        match config.ograph.projections.len() {
+            1 => "1 projection".to_owned(),
+            many => format!("{many} projections"),
+        },
         config.ograph.endpoint
     );
 }

@@ -10,7 +10,10 @@ use super::{
     Exit, Output,
     daemon::{Address, Daemon, DaemonArgs, Local, block_on},
 };
-use crate::config::{Environment, Flags};
+use crate::{
+    config::{Environment, Flags},
+    control,
+};
 
 /// In the state folder, for the daemon's owner alone.
 const PAGE: &str = "open.html";
@@ -64,13 +67,10 @@ pub(super) fn open(
 }
 
 fn page_url(address: &Address) -> Url {
-    let mut url = address.url.clone();
-    if let Some(token) = &address.token {
-        let pair: String =
-            url::form_urlencoded::Serializer::new(String::new()).append_pair("token", token.expose()).finish();
-        url.set_fragment(Some(&pair));
+    match &address.token {
+        Some(token) => control::page_url(address.url.clone(), token),
+        None => address.url.clone(),
     }
-    url
 }
 
 /// The program that opens files the way the user likes, if there is a screen.

@@ -360,6 +360,14 @@ pub struct Listen {
     pub port: u16,
 }
 
+impl Default for Listen {
+    /// Where it listens if nobody says otherwise.
+    fn default() -> Self {
+        let (host, port) = defaults::CONTROL_LISTEN.rsplit_once(':').expect("the constant has a port");
+        Self { host: host.to_owned(), port: port.parse().expect("the constant's port is a number") }
+    }
+}
+
 impl Listen {
     /// Whether only this machine can reach it.
     #[must_use]

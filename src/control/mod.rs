@@ -52,6 +52,7 @@ use ograph_dispatcher_actors::{
     secret::Secret,
 };
 use tokio::task::JoinHandle;
+use url::Url;
 
 use self::{
     access::{Gate, Hosts},
@@ -114,13 +115,22 @@ impl Bound {
     /// # Errors
     /// If the address is not to be had, or the token cannot be kept.
     pub(crate) fn new(config: &Config) -> Result<Option<Self>, ControlError> {
-        let Some(listen) = config.control.listen.clone() else { return Ok(None) };
+        let Some(mut listen) = config.control.listen.clone() else { return Ok(None) };
         let token = match config.control.token.clone() {
             Some(token) => token,
             None => files::kept_token(&config.state_dir)?,
         };
+        let listener = match bind(&listen) {
+            // Nobody asked for this port: another daemon of this user may well have it.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && listen == Listen::default() => {
+                log::warn!("{listen} is in use, so the control server takes another port; `control.listen` sets one");
+                listen.port = 0;
+                bind(&listen)
+            }
+            bound => bound,
+        };
         let refused = |error| ControlError::Listen { listen: listen.clone(), error };
-        let listener = bind(&listen).map_err(refused)?;
+        let listener = listener.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         Ok(Some(Self { listen, listener, address, token, config: config.clone() }))
     }
@@ -165,6 +175,7 @@ impl Bound {
         .run();
         let stop = server.handle();
         let url = url(&listen, address);
+        let page = Url::parse(&url).ok().map(|url| page_url(url, &token));
         let file = ControlFile::write(&config.state_dir, &url, &token)?;
         log::info!("control at {url}/ (the token is in {}/control.json)", config.state_dir.display());
         let tasks = [
@@ -175,13 +186,20 @@ impl Bound {
             spawn(Arc::clone(&control.history).follow(handle.subscribe())),
             spawn(control.wish.clone().fulfil(handle.clone())),
         ];
-        Ok(ControlServer { control, stop, file, tasks })
+        Ok(ControlServer { page, control, stop, file, tasks })
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "`ControlServer` owns these tasks and ends them")]
 fn spawn(task: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
     actix_rt::spawn(task)
+}
+
+/// The address of the status page, with the token where browsers keep it to themselves.
+pub(crate) fn page_url(mut url: Url, token: &Secret) -> Url {
+    let pair = url::form_urlencoded::Serializer::new(String::new()).append_pair("token", token.expose()).finish();
+    url.set_fragment(Some(&pair));
+    url
 }
 
 fn bind(listen: &Listen) -> io::Result<TcpListener> {
@@ -245,10 +263,16 @@ pub(crate) struct ControlServer {
     control: Data<Control>,
     stop: ServerHandle,
     file: ControlFile,
+    page: Option<Url>,
     tasks: [JoinHandle<()>; 3],
 }
 
 impl ControlServer {
+    /// The address of the status page, with the token.
+    pub(crate) fn page(&self) -> Option<Url> {
+        self.page.clone()
+    }
+
     /// Stops it: nobody is let in any more, streams end, calls under way get a moment. Then `control.json` is gone.
     pub(crate) async fn stop(self) {
         self.control.stopping.store(true, Ordering::Relaxed);

@@ -23,6 +23,7 @@ use ograph_dispatcher_actors::{
     store::RedbStore,
 };
 use serde_json::{Value, json};
+use url::Url;
 
 use self::{
     ograph::OGraphStandIn,
@@ -33,7 +34,9 @@ use self::{
 use crate::{
     assemble,
     config::{Config, Environment, Flags, Loader},
+    control::{self, ControlServer},
     logging,
+    reload::Reloader,
     signals::{Signal, Signals},
 };
 
@@ -61,14 +64,19 @@ async fn play(duration: Option<Duration>, out: &mut dyn Write) -> Result<(), Box
     let ograph = OGraphStandIn::start(OGRAPH_TOKEN)?;
     let openclaw = OpenClawStandIn::start(OPENCLAW_TOKEN, SLOTS)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let config = configure(folder.path(), &ograph, &openclaw)?;
+    let loader = configure(folder.path(), &ograph, &openclaw)?;
+    let loaded = loader.load()?;
+    let config = &loaded.config;
 
     let mut signals = Signals::listen()?;
     let story = Story::new(fastrand::u64(..));
     story::open(&story, &ograph, &openclaw);
-    let handle = start(&config, &clock)?;
+    let handle = start(config, &clock)?;
+    let control = control::Bound::new(config)?;
+    let reloader = Arc::new(Reloader::new(loader.clone(), &loaded, Arc::clone(&clock), handle.clone()));
+    let control = control.map(|control| control.serve(&handle, &reloader, &clock, None)).transpose()?;
     let mut teller = Teller::new(Arc::clone(&clock), io::stdout().is_terminal());
-    introduce(out, &ograph, &config)?;
+    introduce(out, &ograph, config, control.as_ref().and_then(ControlServer::page))?;
 
     let mut events = handle.subscribe().ready_chunks(TOGETHER);
     let (lines, mut narration) = tokio::sync::mpsc::unbounded_channel();
@@ -95,6 +103,9 @@ async fn play(duration: Option<Duration>, out: &mut dyn Write) -> Result<(), Box
         }
     }
     drop(scenes);
+    if let Some(control) = control {
+        control.stop().await;
+    }
     handle.shutdown(GRACE).await;
     while let Some(Some(rest)) = futures_util::FutureExt::now_or_never(events.next()) {
         teller.report(out, &rest)?;
@@ -105,8 +116,8 @@ async fn play(duration: Option<Duration>, out: &mut dyn Write) -> Result<(), Box
     Ok(())
 }
 
-/// A configuration as a user would write it, with short intervals, loaded as a user's is.
-fn configure(folder: &Path, ograph: &OGraphStandIn, openclaw: &OpenClawStandIn) -> Result<Config, Box<dyn Error>> {
+/// A configuration as a user would write it, with short intervals, to be loaded as a user's is.
+fn configure(folder: &Path, ograph: &OGraphStandIn, openclaw: &OpenClawStandIn) -> io::Result<Loader> {
     let text: Value = json!({
         "ograph": {"endpoint": ograph.url(), "token": OGRAPH_TOKEN, "projections": Story::projections()},
         "oc": {"statusEndpoint": openclaw.status_endpoint(), "statusToken": OPENCLAW_TOKEN, "minAvailable": 2},
@@ -121,13 +132,12 @@ fn configure(folder: &Path, ograph: &OGraphStandIn, openclaw: &OpenClawStandIn) 
             "url": openclaw.dispatch_endpoint(), "secret": OPENCLAW_TOKEN, "actor": "sandbox",
         }],
         "state": {"dir": folder.join("state")},
-        "control": {"listen": null},
+        "control": {"listen": "127.0.0.1:0"},
     });
     let file = folder.join("dispatcher.json");
     std::fs::write(&file, serde_json::to_vec_pretty(&text)?)?;
     let environment = Environment { temp: folder.to_owned(), ..Environment::default() };
-    let loaded = Loader { environment, flags: Flags::new(Some(file)) }.load()?;
-    Ok(loaded.config)
+    Ok(Loader { environment, flags: Flags::new(Some(file)) })
 }
 
 fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Handle, Box<dyn Error>> {
@@ -136,7 +146,7 @@ fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Handle, Box<dyn Erro
     Ok(Dispatcher::new(setup, store).clock(Arc::clone(clock)).start()?)
 }
 
-fn introduce(out: &mut dyn Write, ograph: &OGraphStandIn, config: &Config) -> io::Result<()> {
+fn introduce(out: &mut dyn Write, ograph: &OGraphStandIn, config: &Config, page: Option<Url>) -> io::Result<()> {
     let url = ograph.url();
     let url = url.trim_end_matches('/');
     writeln!(out, "The sandbox: the real dispatcher between an OGraph and an OpenClaw that are made up.")?;
@@ -146,6 +156,10 @@ fn introduce(out: &mut dyn Write, ograph: &OGraphStandIn, config: &Config) -> io
     writeln!(out, "  curl -X PUT {url}/projections/{PLAYGROUND} -d '{{\"hello\": 1}}'")?;
     if let Some(file) = &config.push.dispatch_file {
         writeln!(out, "  cat {}", file.display())?;
+    }
+    if let Some(page) = page {
+        writeln!(out)?;
+        writeln!(out, "See it as it happens: {page}")?;
     }
     writeln!(out)
 }
