@@ -190,7 +190,7 @@ fn dispatch(cli: Cli, environment: Environment, output: &mut Output<'_>) -> Resu
             sandbox::run(args.seconds.map(Duration::from_secs), output.out)?;
             Ok(Exit::Done)
         }
-        Command::State(args) => state::state(args, flags, environment, output),
+        Command::State(args) => state::state(&args, flags, environment, output),
         Command::Schema => {
             output.out.write_all(schema::text().as_bytes())?;
             Ok(Exit::Done)
