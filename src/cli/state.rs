@@ -62,7 +62,7 @@ pub(super) fn state(
             Err(error) => return refuse(&error, output),
         },
     };
-    let done = match args.action {
+    let done = match &args.action {
         Action::Check(_) => read(&dir).map(|content| describe(&dir, &content, output)),
         Action::Dump(_) => read(&dir).map(|content| dump(content, output)),
         Action::Compact(_) => RedbStore::compact(&dir).map(|(before, after)| {

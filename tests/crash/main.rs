@@ -95,6 +95,7 @@ fn live(setup: &Setup, world: &World, dice: &mut fastrand::Rng) {
     }
     check_log(&daemon);
     daemon.kill();
+    world.wait_until_idle();
     // What changes while nobody looks is found by the next one.
     for _ in 0..dice.u8(..3) {
         world.turn(dice);

@@ -6,12 +6,9 @@ use serde_json::Value;
 
 use crate::world::{COOLDOWN, Delivery, State, World};
 
-/// How long a decision may take to become a lease, in ms: meanwhile the next answer may have come, and the cooldown counts
-/// from the decision.
-const OVERTAKEN: i64 = 150;
-
-/// How much earlier a push may arrive than it should, in ms, where only arrivals can be compared.
-const TRAVEL: i64 = 300;
+/// How long a decision may take to become a lease, in ms, on a machine whose disk is busy: meanwhile the next answer may
+/// have come, and the cooldown counts from the decision.
+const LATENCY: i64 = 400;
 
 /// Whether everybody knows what is true.
 pub(crate) fn is_settled(world: &World) -> bool {
@@ -123,43 +120,40 @@ fn ambiguous(all: &[(&str, &Value)]) -> Vec<String> {
 
 /// Never without room, never in cooldown, unless it was asked for.
 fn out_of_turn(state: &State) -> Vec<String> {
+    let cooldown = i64::try_from(COOLDOWN.as_millis()).unwrap_or(i64::MAX);
     let mut complaints = Vec::new();
-    let mut previous = HashMap::<&str, &Delivery>::new();
+    // And whether it repeated an earlier one.
+    let mut previous = HashMap::<&str, (&Delivery, bool)>::new();
     for (index, delivery) in state.deliveries.iter().enumerate() {
-        let last = previous.insert(delivery.receiver, delivery);
-        if state.flushes.get(&delivery.life).is_some_and(|from| index >= *from) {
+        let Delivery { receiver, life, .. } = delivery;
+        let last = previous.get(receiver).copied();
+        // Also one that was leased in an earlier life, which did not come to deliver it.
+        let repeats = created(delivery) < state.births[*life]
+            || last.is_some_and(|(last, _)| id(&last.document) == id(&delivery.document));
+        previous.insert(receiver, (delivery, repeats));
+        if state.flushes.get(life).is_some_and(|from| index >= *from) {
             continue;
         }
-        // Also one that was leased in an earlier life, which did not come to deliver it.
-        let repeats = created(delivery) < state.births[delivery.life]
-            || last.is_some_and(|last| id(&last.document) == id(&delivery.document));
+        let batch = id(&delivery.document);
         let leased = if repeats { delivery.at } else { created(delivery) };
         let until = state.answers.partition_point(|answer| answer.at <= leased);
-        let before: Vec<_> =
-            state.answers[..until].iter().rev().take_while(|answer| answer.life == delivery.life).collect();
-        let room = before.iter().find(|answer| answer.enough || answer.at < leased - OVERTAKEN);
+        let answers = || state.answers[..until].iter().rev().take_while(|answer| answer.life == *life);
+        let room = answers().find(|answer| answer.enough || answer.at < leased - LATENCY);
         if !room.is_some_and(|answer| answer.enough) {
-            let answers: Vec<_> = before.iter().take(5).map(|answer| (answer.at - leased, answer.enough)).collect();
+            let last: Vec<_> = answers().take(5).map(|answer| (answer.at - leased, answer.enough)).collect();
             complaints.push(format!(
-                "{} was pushed to without room: batch {} in life {} (repeated: {repeats}), {} ms after the lease; the \
-                 last answers before that, in ms, and whether they had room: {answers:?}",
-                delivery.receiver,
-                id(&delivery.document),
-                delivery.life,
-                delivery.at - leased
+                "{receiver} was pushed to without room: batch {batch} in life {life} (repeated: {repeats}); the last \
+                 answers before that, in ms, and whether they had room: {last:?}"
             ));
         }
-        let Some(last) = last.filter(|last| !repeats && !last.refused) else { continue };
-        let cooldown = i64::try_from(COOLDOWN.as_millis()).unwrap_or(i64::MAX);
-        let by_creation = created(delivery) - created(last);
-        let by_arrival = delivery.at - last.at;
-        if by_creation < cooldown - OVERTAKEN || by_arrival < cooldown - TRAVEL {
+        let Some((last, again)) = last.filter(|(last, _)| !repeats && !last.refused) else { continue };
+        // One that was repeated began to cool down when it was repeated.
+        let apart = created(delivery) - if again { last.at } else { created(last) };
+        if apart < cooldown - LATENCY {
+            let before = id(&last.document);
             complaints.push(format!(
-                "{} was pushed to in cooldown: batch {} was created {by_creation} ms after {} and came {by_arrival} ms \
-                 after it",
-                delivery.receiver,
-                id(&delivery.document),
-                id(&last.document)
+                "{receiver} was pushed to in cooldown: batch {batch} was created {apart} ms after {before} (repeated: \
+                 {again})"
             ));
         }
     }

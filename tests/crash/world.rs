@@ -18,7 +18,7 @@ pub(crate) const PROJECTIONS: [&str; 6] = ["alpha", "beta", "gamma?id=1", "gamma
 /// The one that comes and goes; not all of them, because an outage is no removal.
 const FLEETING: &str = "epsilon";
 
-pub(crate) const COOLDOWN: Duration = Duration::from_millis(400);
+pub(crate) const COOLDOWN: Duration = Duration::from_millis(800);
 
 pub(crate) const MIN_AVAILABLE: u64 = 2;
 
@@ -133,6 +133,12 @@ impl World {
         }
     }
 
+    /// Waits until what the last life sent has arrived: it belongs to that life.
+    #[track_caller]
+    pub(crate) fn wait_until_idle(&self) {
+        wait_until(Duration::from_secs(20), "the connections of a dead daemon end", || self.server.is_idle());
+    }
+
     /// Whether this life has seen every projection.
     pub(crate) fn has_polled(&self) -> bool {
         self.state().values.values().all(|track| track.polls > 0)
@@ -181,9 +187,9 @@ impl World {
     /// Something changes.
     pub(crate) fn turn(&self, dice: &mut fastrand::Rng) {
         let mut state = self.state();
-        match dice.u8(..10) {
+        match dice.u8(..40) {
             0 => state.slots = dice.u64(..5),
-            1..=5 => {
+            1..=20 => {
                 let name = PROJECTIONS[dice.usize(..PROJECTIONS.len())];
                 state.next_value += 1;
                 let fresh = json!({"n": state.next_value, "text": "é".repeat(dice.usize(..40))});

@@ -188,6 +188,11 @@ impl TestServer {
         self.shared.state().counts.get(target).copied().unwrap_or(0)
     }
 
+    /// Whether no connection is open: everything that was ever sent to it has been dealt with.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.shared.state().connections.iter().all(|connection| connection.strong_count() == 0)
+    }
+
     /// How many requests for this target are unanswered right now, while their client waits.
     pub(crate) fn unanswered(&self, target: &str) -> usize {
         self.shared.state().overlapping(target)

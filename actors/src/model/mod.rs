@@ -9,11 +9,11 @@ pub mod merge;
 #[expect(unreachable_pub, reason = "for the actors only; its parts read like those of a library")]
 pub(crate) mod pacing;
 #[expect(unreachable_pub, reason = "for the actors only; its parts read like those of a library")]
-pub(crate) mod patch;
+pub mod patch;
 pub mod pointer;
 pub mod receiver;
 #[expect(unreachable_pub, reason = "for the actors only; its parts read like those of a library")]
-pub(crate) mod retry_after;
+pub mod retry_after;
 #[expect(unreachable_pub, reason = "for the actors only; its parts read like those of a library")]
 pub(crate) mod schedule;
 pub mod time;
