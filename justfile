@@ -40,3 +40,11 @@ deny:
 # All that CI does
 ci:
     .ci/run
+
+# The status page in a real Chromium; installs what is missing
+page:
+    tests/page/run.sh
+
+# Against the real OpenClaw; installs Node and OpenClaw from npm into the build folder
+e2e-openclaw:
+    tests/openclaw/run.sh

@@ -8,11 +8,9 @@ pub mod key;
 pub mod merge;
 #[expect(unreachable_pub, reason = "for the actors only; its parts read like those of a library")]
 pub(crate) mod pacing;
-#[expect(unreachable_pub, reason = "for the actors only; its parts read like those of a library")]
 pub mod patch;
 pub mod pointer;
 pub mod receiver;
-#[expect(unreachable_pub, reason = "for the actors only; its parts read like those of a library")]
 pub mod retry_after;
 #[expect(unreachable_pub, reason = "for the actors only; its parts read like those of a library")]
 pub(crate) mod schedule;
