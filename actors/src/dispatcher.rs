@@ -158,7 +158,7 @@ pub enum Ended {
 /// Dropping the handles does not stop the dispatcher: call [`shutdown`](Self::shutdown).
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     supervisor: Addr<SupervisorActor>,
     ended: watch::Receiver<Option<Ended>>,
 }

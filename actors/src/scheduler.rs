@@ -46,6 +46,15 @@ pub(crate) struct SchedulerActor {
     desk: Option<Desk>,
     /// Kept over a reload.
     last: LastDeliveries,
+    /// What was said while there was no desk: it may overtake the answer that the desk begins with.
+    missed: Missed,
+}
+
+/// The newest word on what is pending, and whether pushing was paused or resumed.
+#[derive(Default)]
+struct Missed {
+    demands: Demands,
+    paused: Option<bool>,
 }
 
 /// Everything that one incarnation of the scheduler knows.
@@ -99,7 +108,7 @@ struct Attempt {
 
 impl SchedulerActor {
     pub(crate) fn new(shared: Arc<Shared>, supervisor: Addr<SupervisorActor>) -> Self {
-        Self { shared, supervisor, desk: None, last: LastDeliveries::new() }
+        Self { shared, supervisor, desk: None, last: LastDeliveries::new(), missed: Missed::default() }
     }
 
     fn now(&self) -> Now {
@@ -134,9 +143,10 @@ impl SchedulerActor {
             })
             .collect();
         let mut schedule = Schedule::new(setup.settings.schedule, receivers.keys().cloned());
-        schedule.restore(reopened.paused, reopened.cooldowns, now);
+        let missed = std::mem::take(&mut self.missed);
+        schedule.restore(missed.paused.unwrap_or(reopened.paused), reopened.cooldowns, now);
         schedule.demand(&reopened.demands.by_receiver);
-        self.desk = Some(Desk {
+        let mut desk = Desk {
             schedule,
             availability: (setup.availability)().into(),
             receivers,
@@ -150,7 +160,9 @@ impl SchedulerActor {
             draining: false,
             drained: Vec::new(),
             outdated: false,
-        });
+        };
+        desk.take_demands(&missed.demands);
+        self.desk = Some(desk);
         self.poll_due(context);
     }
 
@@ -580,8 +592,10 @@ impl Handler<DemandChanged> for SchedulerActor {
 
     fn handle(&mut self, DemandChanged(demands): DemandChanged, context: &mut Self::Context) {
         failpoint!("scheduler.handler");
-        if let Some(desk) = &mut self.desk {
-            desk.take_demands(&demands);
+        match &mut self.desk {
+            Some(desk) => desk.take_demands(&demands),
+            None if demands.revision > self.missed.demands.revision => self.missed.demands = demands,
+            None => {}
         }
         self.poll_due(context);
     }
@@ -591,8 +605,9 @@ impl Handler<SetPaused> for SchedulerActor {
     type Result = Result<(), ControlError>;
 
     fn handle(&mut self, SetPaused(paused): SetPaused, context: &mut Self::Context) -> Self::Result {
-        if let Some(desk) = &mut self.desk {
-            desk.schedule.pause(paused);
+        match &mut self.desk {
+            Some(desk) => desk.schedule.pause(paused),
+            None => self.missed.paused = Some(paused),
         }
         let now = self.now().wall;
         self.shared.events.emit(now, Event::Paused { paused });
@@ -661,3 +676,6 @@ impl Handler<Stop> for SchedulerActor {
         context.stop();
     }
 }
+
+#[cfg(test)]
+mod tests;
