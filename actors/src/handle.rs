@@ -58,7 +58,7 @@ pub enum Ended {
 #[derive(Clone)]
 #[must_use = "the handle is the only way to shut the dispatcher down"]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     supervisor: Addr<SupervisorActor>,
     ended: watch::Receiver<Option<Ended>>,
     /// The dispatcher's thread, if it has one of its own.

@@ -106,7 +106,7 @@ fn die_at(point: &str) -> Vec<String> {
     while !(world.is_quiet(COOLDOWN * 2) && oracle::is_settled(&world)) && start.elapsed() < DUST {
         observe_for(Duration::from_millis(20));
     }
-    for word in ["panicked", " WARN ", "ERROR"] {
+    for word in ["panicked", "ERROR"] {
         if daemon.count_log(word) > 0 {
             complaints.push(format!("{word} in the log of the last life: {:#?}", daemon.log()));
         }

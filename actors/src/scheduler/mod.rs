@@ -52,13 +52,20 @@ pub(crate) struct SchedulerActor {
     desk: Option<Desk>,
     /// Kept over a reload.
     last: LastDeliveries,
-    /// What was said about pausing before there was a desk.
+    /// What was said while there was no desk: it may overtake the answer that the desk begins with.
+    missed: Missed,
+}
+
+/// The newest word on what is pending, and whether pushing was paused or resumed.
+#[derive(Default)]
+struct Missed {
+    demands: Demands,
     paused: Option<bool>,
 }
 
 impl SchedulerActor {
     pub(crate) fn new(shared: Arc<Shared>, supervisor: Addr<SupervisorActor>) -> Self {
-        Self { shared, supervisor, desk: None, last: LastDeliveries::new(), paused: None }
+        Self { shared, supervisor, desk: None, last: LastDeliveries::new(), missed: Missed::default() }
     }
 
     fn now(&self) -> Now {
@@ -93,9 +100,10 @@ impl SchedulerActor {
             })
             .collect();
         let mut schedule = Schedule::new(setup.settings.schedule, receivers.keys().cloned());
-        schedule.restore(self.paused.take().unwrap_or(reopened.paused), reopened.cooldowns, now);
+        let missed = std::mem::take(&mut self.missed);
+        schedule.restore(missed.paused.unwrap_or(reopened.paused), reopened.cooldowns, now);
         schedule.demand(&reopened.demands.by_receiver);
-        self.desk = Some(Desk {
+        let mut desk = Desk {
             schedule,
             availability: (setup.availability)().into(),
             receivers,
@@ -110,7 +118,9 @@ impl SchedulerActor {
             draining: false,
             drained: Vec::new(),
             outdated: false,
-        });
+        };
+        desk.take_demands(&missed.demands);
+        self.desk = Some(desk);
         self.poll_due(context);
     }
 
@@ -460,8 +470,10 @@ impl Handler<DemandChanged> for SchedulerActor {
 
     fn handle(&mut self, DemandChanged(demands): DemandChanged, context: &mut Self::Context) {
         failpoint!("scheduler.handler");
-        if let Some(desk) = &mut self.desk {
-            desk.take_demands(&demands);
+        match &mut self.desk {
+            Some(desk) => desk.take_demands(&demands),
+            None if demands.revision > self.missed.demands.revision => self.missed.demands = demands,
+            None => {}
         }
         self.poll_due(context);
     }
@@ -473,7 +485,7 @@ impl Handler<SetPaused> for SchedulerActor {
     fn handle(&mut self, SetPaused(paused): SetPaused, context: &mut Self::Context) -> Self::Result {
         match &mut self.desk {
             Some(desk) => desk.schedule.pause(paused),
-            None => self.paused = Some(paused),
+            None => self.missed.paused = Some(paused),
         }
         let now = self.now().wall;
         self.shared.events.emit(now, Event::Paused { paused });
@@ -534,3 +546,6 @@ impl Handler<Ping> for SchedulerActor {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
