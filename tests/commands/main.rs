@@ -4,6 +4,7 @@ mod doctor;
 mod finding;
 mod lists;
 mod notify;
+mod openclaw;
 mod orders;
 mod real;
 mod services;
