@@ -2,6 +2,8 @@
 
 mod doctor;
 mod finding;
+#[path = "../support/gateway_server.rs"]
+mod gateway_server;
 mod lists;
 mod notify;
 mod openclaw;
