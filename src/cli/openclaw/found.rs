@@ -66,6 +66,9 @@ impl FoundGateway {
 
 fn gateway(openclaw: &Value) -> Result<FoundGateway, String> {
     let gateway = &openclaw["gateway"];
+    if [openclaw, gateway, &gateway["auth"]].iter().any(|part| part.get("$include").is_some()) {
+        return Err("parts of it are in other files ($include), which are not read".to_owned());
+    }
     if gateway["mode"] == "remote" {
         return Err("its gateway runs on another machine".to_owned());
     }
@@ -135,6 +138,8 @@ mod tests {
     fn what_cannot_be_configured_is_said() {
         for (text, words) in [
             ("{gateway: {mode: 'remote'}}", "another machine"),
+            ("{$include: './all.json5'}", "$include"),
+            ("{gateway: {'$include': './gateway.json5'}}", "$include"),
             ("{gateway: {bind: 'tailnet'}}", "gateway.bind is tailnet"),
             ("{gateway: {auth: {mode: 'password'}}}", "takes no token"),
             ("{gateway: {port: 'x'}}", "gateway.port"),
