@@ -126,7 +126,7 @@ fn availability(config: &Config, http: HttpOptions, clock: &Arc<dyn Clock>) -> A
 }
 
 /// The connection to a gateway that everybody on this thread shares.
-fn connect(gateway: &config::Gateway, http: &HttpOptions, clock: &Arc<dyn Clock>) -> Gateway {
+pub(crate) fn connect(gateway: &config::Gateway, http: &HttpOptions, clock: &Arc<dyn Clock>) -> Gateway {
     let options = GatewayOptions::new(gateway.url.expose().clone(), gateway.token.clone());
     Gateway::shared(HttpClient::new(http), Arc::clone(clock), options)
 }

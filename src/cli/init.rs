@@ -11,7 +11,10 @@ use std::{
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, Output};
+use super::{
+    Exit, Output,
+    openclaw::{Found, FoundGateway},
+};
 use crate::config::{Environment, Flags, LoadError, Loader, Location, Place};
 
 /// The text, with a placeholder for everything that only the user knows.
@@ -19,6 +22,8 @@ const STARTER: &str = include_str!("starter.json");
 const ENDPOINT: &str = "\"<https://your-ograph.example>\"";
 const TOKEN: &str = "\"<your token>\"";
 const PROJECTIONS: &str = "[\"<name of a projection>\"]";
+const GATEWAY: &str =
+    "// \"gateway\": {\"url\": \"ws://127.0.0.1:18789\", \"token\": {\"env\": \"OPENCLAW_GATEWAY_TOKEN\"}},";
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
@@ -37,6 +42,9 @@ pub(super) struct InitArgs {
     /// A projection to watch, `name` or `name?param=value`; may be repeated
     #[arg(long, value_name = "NAME")]
     projection: Vec<String>,
+    /// Copies the token of OpenClaw's gateway from openclaw.json, instead of referring to OPENCLAW_GATEWAY_TOKEN
+    #[arg(long)]
+    copy_openclaw_token: bool,
 }
 
 impl InitArgs {
@@ -55,7 +63,7 @@ pub(super) fn init(
     environment: Environment,
     output: &mut Output<'_>,
 ) -> Result<Exit, Box<dyn Error>> {
-    let force = args.force;
+    let (force, copies_token) = (args.force, args.copy_openclaw_token);
     let flags = flags.overlaid(args.into_flags());
 
     let location = match Location::find(&flags, &environment) {
@@ -66,7 +74,16 @@ pub(super) fn init(
         }
     };
     let path = location.path();
-    let starter = Starter::new(&flags, &environment);
+    let mut starter = Starter::new(&flags, &environment);
+    let found = Found::look(&environment);
+    if let Some(Found { gateway: Ok(gateway), .. }) = &found {
+        starter.connect(gateway, copies_token);
+    }
+    let mut steps = Vec::new();
+    if !starter.open.is_empty() {
+        steps.push(format!("fill in {}", starter.open.join(", ")));
+    }
+    let about_openclaw = openclaw(found.as_ref(), copies_token, &environment, &mut steps);
     if let Err(errors) = starter.verify(path, environment) {
         writeln!(output.err, "{errors}")?;
         return Ok(Exit::Usage);
@@ -83,17 +100,51 @@ pub(super) fn init(
         Location::Named(..) => format!(" --config {}", path.display()),
         Location::Found(_) | Location::Missing(_) => String::new(),
     };
-    let mut steps = Vec::new();
-    if !starter.open.is_empty() {
-        steps.push(format!("fill in {}", starter.open.join(", ")));
-    }
     steps.push(format!("ograph-dispatcher check{suffix}"));
     steps.push(format!("ograph-dispatcher run{suffix}"));
-    writeln!(output.out, "wrote {}\n\nnext:", path.display())?;
+    writeln!(output.out, "wrote {}", path.display())?;
+    for line in about_openclaw {
+        writeln!(output.out, "{line}")?;
+    }
+    writeln!(output.out, "\nnext:")?;
     for (number, step) in (1..).zip(steps) {
         writeln!(output.out, "  {number}. {step}")?;
     }
     Ok(Exit::Done)
+}
+
+/// Says what was found of OpenClaw, and what was taken from it; adds what is left to do.
+fn openclaw(
+    found: Option<&Found>,
+    copies_token: bool,
+    environment: &Environment,
+    steps: &mut Vec<String>,
+) -> Vec<String> {
+    let Some(Found { path, gateway }) = found else {
+        return if copies_token {
+            vec!["no openclaw.json was found, so no token was copied".to_owned()]
+        } else {
+            vec![]
+        };
+    };
+    let path = path.display();
+    let gateway = match gateway {
+        Ok(gateway) => gateway,
+        Err(why) => return vec![format!("found {path}, but {why}; set oc.gateway or oc.statusEndpoint yourself")],
+    };
+    let variable = &gateway.variable;
+    let found = format!("found OpenClaw: {path}; its gateway, {}, is asked for free slots", gateway.url);
+    let token = match &gateway.literal {
+        Some(_) if copies_token => return vec![found, format!("its token was COPIED from {path} into the new file")],
+        Some(_) => format!("its token was not copied: the new file refers to {variable}"),
+        None if copies_token => format!("{path} holds no token to copy; the new file refers to {variable}"),
+        None => format!("the new file takes its token from {variable}, as OpenClaw does"),
+    };
+    if !matches!(environment.variable(variable), Ok(Some(_))) {
+        let instead = if gateway.literal.is_some() { ", or use --copy-openclaw-token" } else { "" };
+        steps.push(format!("set {variable} to OpenClaw's gateway.auth.token{instead}"));
+    }
+    vec![found, token]
 }
 
 /// The file to be written.
@@ -124,6 +175,12 @@ impl Starter {
             }
             None => self.open.push(path),
         }
+    }
+
+    /// Takes the gateway that was found for what is asked for free slots.
+    fn connect(&mut self, gateway: &FoundGateway, with_secret: bool) {
+        let setting = format!("\"gateway\": {},", gateway.setting(with_secret));
+        self.text = self.text.replacen(GATEWAY, &setting, 1);
     }
 
     /// Refuses to write what `check` would refuse, except for what is to be filled in.

@@ -9,6 +9,7 @@ mod init;
 mod lists;
 mod manual;
 mod open;
+mod openclaw;
 mod orders;
 mod output;
 mod service;
@@ -116,6 +117,9 @@ enum Command {
     Open(open::OpenArgs),
     /// Keeps the daemon running: a systemd user unit, or a launchd agent
     Service(service::ServiceArgs),
+    /// Connects OpenClaw: installs the plugin that this program carries
+    #[command(name = "openclaw")]
+    OpenClaw(openclaw::OpenClawArgs),
     /// Prints a completion script for a shell
     Completions(manual::CompletionsArgs),
     /// Prints a manual page, as `man -l -` reads it
@@ -248,6 +252,7 @@ fn dispatch(cli: Cli, environment: Environment, output: &mut Output<'_>) -> Resu
         Command::Reload(args) => orders::order(Order::Reload, &args, flags, environment, output),
         Command::Open(open) => open::open(&open, flags, environment, output),
         Command::Service(service) => service::service(service, flags, &environment, output),
+        Command::OpenClaw(args) => openclaw::openclaw(args, &flags, &environment, output),
         Command::Completions(args) => Ok(manual::completions(&args, Cli::command(), output)?),
         Command::Man(args) => Ok(manual::man(&args, Cli::command(), output)?),
         Command::State(args) => state::state(&args, flags, environment, output),

@@ -1,10 +1,15 @@
 //! `doctor`: what it finds, and that it delivers nothing.
 
-use std::fs;
+use std::{
+    fs,
+    sync::mpsc,
+    thread::{self, JoinHandle},
+};
 
 use serde_json::{Value, json};
 
 use crate::{
+    gateway_server::{Act, GatewayServer},
     orders::make_executable,
     support::{Answer, OGraph, OpenClaw, TestServer},
     user::{Run, StandIn, User},
@@ -109,6 +114,95 @@ fn it_says_how_the_availability_is_read() {
     world.assert_finds("availability", "fail", "`x`");
     world.openclaw.answer_status_with(Answer::html(200));
     world.assert_finds("availability", "fail", "not JSON");
+}
+
+/// A gateway on a thread of its own; it ends with this value.
+struct GatewayThread {
+    url: String,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl GatewayThread {
+    const TOKEN: &str = "gateway-test-token";
+
+    fn start(lanes: Value) -> Self {
+        let (started, url) = mpsc::channel();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let thread = thread::spawn(move || {
+            actix_rt::System::new().block_on(async move {
+                let gateway = GatewayServer::start(Self::TOKEN, move |method, _| match method {
+                    "diagnostics.lanes" => Act::Answer(lanes.clone()),
+                    "sessions.list" => Act::Answer(json!({"count": 1, "sessions": []})),
+                    _ => Act::error("INVALID_REQUEST", None),
+                })
+                .await;
+                started.send(gateway.url("ws").to_string()).expect("somebody waits");
+                stopped.await.ok();
+            });
+        });
+        Self { url: url.recv().expect("a gateway"), stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for GatewayThread {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+#[test]
+fn the_gateway_is_shown_with_its_version_and_its_troubles_are_told_apart() {
+    let lanes = json!({"lanes": [{"lane": "main", "activeCount": 1, "queuedCount": 0, "maxConcurrent": 4}]});
+    let gateway = GatewayThread::start(lanes);
+    let mut world = World::new();
+    let good = json!({"gateway": {"url": gateway.url, "token": GatewayThread::TOKEN}});
+    world.config["oc"] = good.clone();
+    world.assert_finds("gateway", "ok", "is OpenClaw ");
+    world.assert_finds("gateway", "ok", "1 lane read");
+    world.assert_finds("availability", "ok", "by lanes and sessions, as 3 free slots");
+
+    world.config["oc"]["gateway"]["token"] = json!("wrong-secret");
+    world.assert_finds("gateway", "fail", "");
+    let run = world.doctor("doctor");
+    assert!(run.out.contains("→ set oc.gateway.token") && !run.out.contains("wrong-secret"), "{run:?}");
+
+    world.config["oc"]["gateway"] = json!({"url": "ws://127.0.0.1:1", "token": "t"});
+    world.assert_finds("gateway", "fail", "127.0.0.1:1");
+    let run = world.doctor("doctor");
+    assert!(run.out.contains("→ start OpenClaw") && run.out.contains("check oc.gateway and that"), "{run:?}");
+
+    let silent = GatewayThread::start(json!({}));
+    world.config["oc"] = json!({"gateway": {"url": silent.url, "token": GatewayThread::TOKEN}});
+    world.assert_finds("gateway", "fail", "tells no lanes");
+
+    // The gateway stands in for a route that is not there, and that is said.
+    world.config["oc"] = good;
+    let nothing = TestServer::start(|_| Answer::text(404, "text/plain", "Not Found").into());
+    world.config["oc"]["statusEndpoint"] = json!(format!("{}/plugins/session-status/status", nothing.url()));
+    world.assert_finds("status route", "warn", "answers 404; the gateway is asked instead");
+    world.assert_finds("availability", "ok", "3 free slots");
+}
+
+#[test]
+fn a_plugin_that_is_not_installed_is_noticed_and_the_remedy_is_named() {
+    let mut world = World::new();
+    let nothing = TestServer::start(|_| Answer::text(404, "text/plain", "Not Found").into());
+    let url = format!("{}/plugins/ograph/dispatch", nothing.url());
+    world.config["agents"][0]["url"] = json!(url);
+    world.config["oc"]["statusEndpoint"] = json!(nothing.url());
+    world.assert_finds(&format!("receiver oc-plugin:{url}"), "warn", "the plugin's route is not there");
+    world.assert_finds("availability", "fail", "404");
+    let run = world.doctor("doctor");
+    assert_eq!(run.out.matches("openclaw install-plugin --apply").count(), 2, "{run:?}");
+    assert!(nothing.requests().iter().all(|request| request.method == "GET"), "nothing is delivered");
+
+    let mut world = World::new();
+    world.config["agents"][0]["secret"] = json!("wrong-secret");
+    let url = world.config["agents"][0]["url"].as_str().expect("text").to_owned();
+    world.assert_finds(&format!("receiver oc-plugin:{url}"), "fail", "refuses the secret (401)");
+    assert!(!world.doctor("doctor").out.contains("wrong-secret"));
 }
 
 #[test]

@@ -2,8 +2,11 @@
 
 mod doctor;
 mod finding;
+#[path = "../support/gateway_server.rs"]
+mod gateway_server;
 mod lists;
 mod notify;
+mod openclaw;
 mod orders;
 mod real;
 mod services;

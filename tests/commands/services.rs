@@ -105,7 +105,7 @@ fn every_command_explains_itself() {
     for command in commands.iter().filter(|command| **command != "help") {
         let run = user.run(&format!("{command} --help"));
         assert!(run.code == 0 && run.out.contains(&format!("Usage: ograph-dispatcher {command}")), "{run:?}");
-        let talks = !["run", "init", "completions", "man", "service", "sandbox", "state"].contains(command);
+        let talks = !["run", "init", "completions", "man", "service", "openclaw", "sandbox", "state"].contains(command);
         assert_eq!(run.out.contains("--json"), talks, "{command}: every command with output has --json");
     }
 }

@@ -118,7 +118,7 @@ impl Gateway {
     fn reply(&mut self, request: &Request) -> Reply {
         let secret = match (request.method.as_str(), request.path()) {
             ("GET", STATUS) => OpenClaw::TOKEN,
-            ("POST", PLUGIN) => OpenClaw::SECRET,
+            ("POST" | "GET", PLUGIN) => OpenClaw::SECRET,
             ("POST", WEBHOOK) => return self.next(WEBHOOK),
             ("GET", path) if !path.starts_with("/plugins/") => return Answer::html(200).into(),
             _ => return Answer::text(404, "text/plain", "Not Found").into(),
@@ -126,7 +126,11 @@ impl Gateway {
         if !request.bears(secret) {
             return Answer::json(401, &json!({"error": {"message": "Unauthorized", "type": "unauthorized"}})).into();
         }
-        if request.path() == STATUS { self.status.clone() } else { self.next(PLUGIN) }
+        match request.path() {
+            STATUS => self.status.clone(),
+            _ if request.method == "GET" => Answer::text(405, "text/plain", "only POST is served here").into(),
+            _ => self.next(PLUGIN),
+        }
     }
 
     fn next(&mut self, path: &str) -> Reply {

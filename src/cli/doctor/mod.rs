@@ -2,6 +2,7 @@
 
 mod local;
 mod network;
+mod openclaw;
 
 use std::{error::Error, future::Future};
 

@@ -12,7 +12,7 @@ use ograph_dispatcher_actors::{
 use tokio::{net::TcpStream, time::timeout};
 use url::Url;
 
-use super::{Check, Finding, check};
+use super::{Check, Finding, Level, check, openclaw};
 use crate::{
     assemble::{self, Ways},
     cli::{
@@ -42,7 +42,8 @@ pub(super) fn checks<'c>(config: &'c Config, environment: &'c Environment) -> Ve
         }
     };
     let setup = Arc::new(setup);
-    let Ways { remote, .. } = ways;
+    let Ways { remote, nearby } = ways;
+    let nearby = Arc::new(nearby);
     let mut checks = vec![
         check(async move { proxy(config, environment) }),
         check({
@@ -55,6 +56,16 @@ pub(super) fn checks<'c>(config: &'c Config, environment: &'c Environment) -> Ve
         }),
         check(async move { vec![availability(config, &setup).await] }),
     ];
+    if let Some(gateway) = &config.oc.gateway {
+        let nearby = Arc::clone(&nearby);
+        checks.push(check(async move {
+            let mut findings = vec![openclaw::gateway(gateway, &config.oc, &nearby, &clock).await];
+            if config.oc.status_is_set {
+                findings.extend(openclaw::status_route(&config.oc, &nearby).await);
+            }
+            findings
+        }));
+    }
     for Agent { id, kind, .. } in &config.agents {
         let name = format!("receiver {id}");
         let url = match kind {
@@ -62,7 +73,17 @@ pub(super) fn checks<'c>(config: &'c Config, environment: &'c Environment) -> Ve
             AgentKind::OcGateway { gateway, .. } => &gateway.url,
             AgentKind::Command { .. } => continue,
         };
-        checks.push(check(async move { vec![connection(name, url.expose(), environment).await] }));
+        let nearby = Arc::clone(&nearby);
+        checks.push(check(async move {
+            let connection = connection(name.clone(), url.expose(), environment).await;
+            let route = match kind {
+                AgentKind::OcPlugin { secret, .. } if connection.level == Level::Ok => {
+                    openclaw::plugin_route(&name, url, secret.expose(), &nearby).await
+                }
+                _ => None,
+            };
+            vec![route.unwrap_or(connection)]
+        }));
     }
     checks
 }
@@ -207,14 +228,14 @@ async fn projection(config: &Config, setup: &Setup) -> Finding {
 async fn availability(config: &Config, setup: &Setup) -> Finding {
     const NAME: &str = "availability";
     let needed = config.oc.min_available;
-    let endpoint = &config.oc.status_endpoint;
+    let (endpoint, by) = match (&config.oc.gateway, &config.oc.available_pointer) {
+        (Some(gateway), _) if !config.oc.status_is_set => (&gateway.url, "by lanes and sessions".to_owned()),
+        (_, Some(pointer)) => (&config.oc.status_endpoint, format!("at oc.availablePointer {:?}", pointer.as_str())),
+        (_, None) => (&config.oc.status_endpoint, "by the usual rules".to_owned()),
+    };
     let availability = (setup.availability)();
     match availability.free().await {
         Ok(free) => {
-            let by = config.oc.available_pointer.as_ref().map_or_else(
-                || "by the usual rules".to_owned(),
-                |pointer| format!("at oc.availablePointer {:?}", pointer.as_str()),
-            );
             let read = match free {
                 Free::Slots(slots) => human::count(slots, "free slot"),
                 Free::Room(true) => "\"there is room\"".to_owned(),
@@ -223,9 +244,7 @@ async fn availability(config: &Config, setup: &Setup) -> Finding {
             let so = if free.is_enough(needed) { "a push would go out" } else { "a push would wait" };
             Finding::ok(NAME, format!("{endpoint} is read, {by}, as {read}; {needed} needed, so {so}"))
         }
-        Err(error) => Finding::fail(NAME, error.to_string()).remedy(
-            "nothing is pushed while this fails; check oc.statusEndpoint, oc.statusToken and that OpenClaw runs",
-        ),
+        Err(error) => Finding::fail(NAME, error.to_string()).remedy(openclaw::availability_remedy(&error, config)),
     }
 }
 
@@ -256,7 +275,6 @@ fn io_words(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::Level;
 
     #[test]
     fn a_clock_that_is_off_by_more_than_a_minute_is_reported() {
