@@ -163,6 +163,8 @@ pub(crate) fn problem(status: u16, detail: &str) -> Answer {
 pub(crate) fn ago(seconds: i64) -> String {
     #[expect(clippy::disallowed_methods, reason = "the program under test reads the real clock")]
     let now = jiff::Timestamp::now();
-    let time = now - jiff::SignedDuration::from_secs(seconds);
+    // A little more, so that neither a slow start nor the other process's clock takes the last second away.
+    let more = jiff::SignedDuration::from_millis(300 * seconds.signum());
+    let time = now - jiff::SignedDuration::from_secs(seconds) - more;
     format!("{time:.3}")
 }
