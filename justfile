@@ -48,3 +48,11 @@ page:
 # Against the real OpenClaw; installs Node and OpenClaw from npm into the build folder
 e2e-openclaw:
     tests/openclaw/run.sh
+
+# Kill it at random moments, a thousand times by default; a failing seed is printed
+crash KILLS="1000":
+    CRASH_KILLS={{ KILLS }} cargo test --test crash -- --nocapture
+
+# Run it at a high pace under faults for so many seconds
+soak SECONDS="1200":
+    SOAK_SECONDS={{ SECONDS }} cargo test --test crash soak -- --nocapture
