@@ -30,6 +30,7 @@ fn beyond_the_intensity_the_process_ends_with_1_and_the_next_goes_on() {
         setup.env = vec![("FAILPOINTS".to_owned(), format!("{actor}.{point}=3*off->panic(beyond repair)"))];
         let mut daemon = setup.start();
         let status = daemon.wait_exit(DEADLINE);
+        daemon.wait_for_log("error: ", DEADLINE);
         assert_eq!(status.code(), Some(1), "{actor}: {:#?}", daemon.log());
         // Three messages were handled before the first panic: each restart of another actor may use one up.
         assert_eq!(daemon.count_log(&format!("the {actor} panicked and is restarted")), 5, "{:#?}", daemon.log());

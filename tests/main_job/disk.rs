@@ -93,8 +93,8 @@ fn a_read_only_state_is_refused_with_the_place_and_nothing_is_touched() {
     disk.remount("ro");
     let mut daemon = job.setup.start();
     assert_eq!(daemon.wait_exit(DEADLINE).code(), Some(1));
-    let log = daemon.log().join("\n");
-    assert!(log.contains("error: ") && log.contains("state.") && log.contains("Read-only"), "{log}");
+    let said = daemon.wait_for_log("error: ", DEADLINE);
+    assert!(said.contains("state.") && said.contains("Read-only"), "{said}");
     assert_eq!(fs::read(store(&job)).expect("a store"), before);
     disk.remount("rw");
     let _daemon = job.start();
@@ -112,8 +112,8 @@ fn a_store_in_a_foreign_format_is_refused_and_left_as_it_is() {
     fs::write(store(&job), &foreign).expect("a store");
     let mut daemon = job.setup.start();
     assert_eq!(daemon.wait_exit(DEADLINE).code(), Some(1));
-    let log = daemon.log().join("\n");
-    assert!(log.contains("format") && log.contains("state.dir"), "{log}");
+    let said = daemon.wait_for_log("error: ", DEADLINE);
+    assert!(said.contains("format") && said.contains("state.dir"), "{said}");
     assert_eq!(fs::read(store(&job)).expect("a store"), foreign);
 }
 
