@@ -51,8 +51,8 @@ e2e-openclaw:
 
 # Kill it at random moments, a thousand times by default; a failing seed is printed
 crash KILLS="1000":
-    CRASH_KILLS={{ KILLS }} cargo test --test crash -- --nocapture
+    CRASH_KILLS={{ KILLS }} cargo test --test crash nothing_is -- --nocapture
 
 # Run it at a high pace under faults for so many seconds
 soak SECONDS="1200":
-    SOAK_SECONDS={{ SECONDS }} cargo test --test crash soak -- --nocapture
+    SOAK_SECONDS={{ SECONDS }} cargo test --test crash long_life -- --nocapture
