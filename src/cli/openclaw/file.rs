@@ -107,13 +107,13 @@ mod tests {
     fn it_is_looked_for_where_openclaw_does() {
         let place = |variables: &[(&str, &str)]| {
             let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
-            let (home, current) = (Some("/home/ann".into()), "/work".into());
+            let (home, current) = (Some("/home/ann".into()), "/here".into());
             OpenClawFile::place(&Environment { variables, home, current, ..Environment::default() }).unwrap()
         };
         assert_eq!(place(&[]), Path::new("/home/ann/.openclaw/openclaw.json"));
         let state = ("OPENCLAW_STATE_DIR", "~/state");
         assert_eq!(place(&[state]), Path::new("/home/ann/state/openclaw.json"));
-        assert_eq!(place(&[state, ("OPENCLAW_CONFIG_PATH", "a.json5")]), Path::new("/work/a.json5"));
+        assert_eq!(place(&[state, ("OPENCLAW_CONFIG_PATH", "a.json5")]), Path::new("/here/a.json5"));
         assert_eq!(place(&[state, ("OPENCLAW_CONFIG_PATH", "")]), Path::new("/home/ann/state/openclaw.json"));
         assert_eq!(OpenClawFile::place(&Environment::default()), None);
     }
