@@ -2,6 +2,7 @@
 
 mod day;
 mod delivery;
+mod orders;
 mod races;
 mod support;
 mod timings;
