@@ -131,6 +131,16 @@ pub(crate) fn connect(gateway: &config::Gateway, http: &HttpOptions, clock: &Arc
     Gateway::shared(HttpClient::new(http), Arc::clone(clock), options)
 }
 
+/// What an `oc-hook` receiver does.
+pub(crate) fn hook(action: config::HookAction, agent_id: Option<String>) -> HookAction {
+    match action {
+        config::HookAction::Agent { session_key, deliver, channel, to } => {
+            HookAction::Agent { agent_id, session_key, deliver, channel, to }
+        }
+        config::HookAction::Wake => HookAction::Wake { agent_id },
+    }
+}
+
 /// Long enough that the next poll finds the connection open.
 fn keep_alive(interval: std::time::Duration) -> std::time::Duration {
     HttpOptions::default().keep_alive.max(interval.saturating_mul(2))
@@ -228,12 +238,7 @@ fn agent_receiver(
             })
         }
         AgentKind::OcHook { url, token, action, agent_id, message } => {
-            let action = match action {
-                config::HookAction::Agent { session_key, deliver, channel, to } => {
-                    HookAction::Agent { agent_id, session_key, deliver, channel, to }
-                }
-                config::HookAction::Wake => HookAction::Wake { agent_id },
-            };
+            let action = hook(action, agent_id);
             let gateway = config.oc.gateway.clone();
             setup.receiver(move || {
                 let receiver = OcHook::new(

@@ -127,6 +127,10 @@ impl GatewayThread {
     const TOKEN: &str = "gateway-test-token";
 
     fn start(lanes: Value) -> Self {
+        Self::with_channels(lanes, json!({}))
+    }
+
+    fn with_channels(lanes: Value, channels: Value) -> Self {
         let (started, url) = mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = thread::spawn(move || {
@@ -134,6 +138,7 @@ impl GatewayThread {
                 let gateway = GatewayServer::start(Self::TOKEN, move |method, _| match method {
                     "diagnostics.lanes" => Act::Answer(lanes.clone()),
                     "sessions.list" => Act::Answer(json!({"count": 1, "sessions": []})),
+                    "channels.status" => Act::Answer(json!({"channels": channels})),
                     _ => Act::error("INVALID_REQUEST", None),
                 })
                 .await;
@@ -160,7 +165,7 @@ fn the_gateway_is_shown_with_its_version_and_its_troubles_are_told_apart() {
     let good = json!({"gateway": {"url": gateway.url, "token": GatewayThread::TOKEN}});
     world.config["oc"] = good.clone();
     world.assert_finds("gateway", "ok", "is OpenClaw ");
-    world.assert_finds("gateway", "ok", "1 lane read");
+    world.assert_finds("gateway", "ok", "1 lane read, in main 1 of 4 taken and 0 queued");
     world.assert_finds("availability", "ok", "by lanes and sessions, as 3 free slots");
 
     world.config["oc"]["gateway"]["token"] = json!("wrong-secret");
@@ -203,6 +208,85 @@ fn a_plugin_that_is_not_installed_is_noticed_and_the_remedy_is_named() {
     let url = world.config["agents"][0]["url"].as_str().expect("text").to_owned();
     world.assert_finds(&format!("receiver oc-plugin:{url}"), "fail", "refuses the secret (401)");
     assert!(!world.doctor("doctor").out.contains("wrong-secret"));
+}
+
+#[test]
+fn a_receiver_on_the_gateway_is_asked_with_its_own_token_and_its_channel_is_looked_at() {
+    let channels = json!({"telegram": {"configured": true, "running": true}, "signal": {"configured": false}});
+    let lanes = json!({"lanes": [{"lane": "main", "activeCount": 0, "queuedCount": 0, "maxConcurrent": 4}]});
+    let gateway = GatewayThread::with_channels(lanes, channels);
+    let mut world = World::new();
+    let receiver = json!({
+        "type": "oc-gateway", "name": "chat", "url": gateway.url, "token": GatewayThread::TOKEN,
+        "mode": "send", "to": "@ann",
+    });
+    world.config["agents"] = json!([receiver, {"type": "oc-gateway", "name": "agent", "url": gateway.url,
+        "token": GatewayThread::TOKEN, "mode": "agent"}]);
+    for name in ["receiver chat", "receiver agent"] {
+        world.assert_finds(name, "ok", "takes the token; nothing was delivered");
+    }
+    world.assert_finds("channel of receiver chat", "ok", "telegram is configured and runs");
+    let report = world.doctor("doctor --json").json();
+    let names = report["checks"].as_array().expect("checks").iter().filter_map(|check| check["name"].as_str());
+    assert_eq!(names.filter(|name| name.starts_with("channel of ")).count(), 1, "{report:#}");
+
+    world.config["agents"][0]["channel"] = json!("signal");
+    world.assert_finds("channel of receiver chat", "fail", "configured in OpenClaw: telegram");
+    world.config["agents"][0]["token"] = json!("wrong-secret");
+    world.assert_finds("receiver chat", "fail", "the token was refused");
+    world.assert_finds("receiver agent", "ok", "takes the token");
+    let run = world.doctor("doctor");
+    assert!(run.out.contains("→ set its token to gateway.auth.token"), "{run:?}");
+    assert!(!run.out.contains("wrong-secret") && !run.out.contains(GatewayThread::TOKEN), "{run:?}");
+
+    // The command has the channel of `oc.gateway`, where that is known.
+    world.config["oc"] = json!({"gateway": {"url": gateway.url, "token": GatewayThread::TOKEN}});
+    world.config["push"]["openclaw"] = json!({"target": "@ann", "channel": "signal"});
+    world.assert_finds("channel of the openclaw command", "fail", "\"signal\" is not configured");
+    world.config["push"]["openclaw"]["channel"] = json!("telegram");
+    world.assert_finds("channel of the openclaw command", "ok", "telegram is configured and runs");
+}
+
+#[test]
+fn a_hook_is_asked_whether_it_takes_the_token_and_is_given_no_message() {
+    // As OpenClaw does: the token first, then the message.
+    let hooks = TestServer::start(|request| {
+        if !request.bears("hook-token") {
+            return Answer::text(401, "text/plain", "Unauthorized").into();
+        }
+        match (request.path(), request.json().get("message").or(request.json().get("text"))) {
+            ("/base/hooks/agent" | "/base/hooks/wake", None) => {
+                Answer::json(400, &json!({"ok": false, "error": "message required"})).into()
+            }
+            _ => Answer::json(200, &json!({"ok": true, "runId": "r"})).into(),
+        }
+    });
+    let mut world = World::new();
+    let url = format!("{}/base/", hooks.url());
+    let hook = |mode: &str| json!({"type": "oc-hook", "name": mode, "url": url, "token": "hook-token", "mode": mode});
+    world.config["agents"] = json!([hook("agent"), hook("wake")]);
+    world.assert_finds("receiver agent", "ok", "/base/hooks/agent takes the token; nothing was delivered");
+    world.assert_finds("receiver wake", "ok", "/base/hooks/wake takes the token; nothing was delivered");
+    assert!(hooks.requests().iter().all(|request| request.json() == json!({})), "nothing is delivered");
+
+    world.config["agents"][0]["token"] = json!("wrong-secret");
+    world.assert_finds("receiver agent", "fail", "refuses the token (401)");
+    let run = world.doctor("doctor");
+    assert!(run.out.contains("hooks.token") && !run.out.contains("wrong-secret"), "{run:?}");
+
+    for (answer, level, words) in [
+        (Answer::text(404, "text/plain", "Not Found"), "fail", "hooks are off"),
+        (Answer::html(200), "fail", "not as OpenClaw's hooks do"),
+        (Answer::json(400, &json!({"detail": "what?"})), "fail", "not as OpenClaw's hooks do"),
+        (Answer::empty(302).header("location", "/elsewhere"), "fail", "answers 302"),
+        (Answer::empty(429), "warn", "too many wrong tokens"),
+        (Answer::empty(503).header("retry-after", "1"), "warn", "answers 503"),
+    ] {
+        let server = TestServer::start(move |_| answer.clone().into());
+        world.config["agents"] =
+            json!([{"type": "oc-hook", "name": "hook", "url": server.url(), "token": "t", "mode": "agent"}]);
+        world.assert_finds("receiver hook", level, words);
+    }
 }
 
 #[test]

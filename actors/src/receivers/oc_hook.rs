@@ -35,6 +35,20 @@ pub enum HookAction {
     },
 }
 
+impl HookAction {
+    /// The hook's own URL, on the OpenClaw at `base`.
+    #[must_use]
+    pub fn url(&self, base: &Url) -> Url {
+        let hook = match self {
+            Self::Agent { .. } => "agent",
+            Self::Wake { .. } => "wake",
+        };
+        let mut url = base.clone();
+        url.set_path(&format!("{}/hooks/{hook}", base.path().trim_end_matches('/')));
+        url
+    }
+}
+
 /// Tells an agent through a hook; the batch id is the `Idempotency-Key`.
 pub struct OcHook {
     id: ReceiverId,
@@ -88,12 +102,7 @@ impl OcHook {
         clock: Arc<dyn Clock>,
         timeout: Duration,
     ) -> Self {
-        let mut url = base.clone();
-        let hook = match action {
-            HookAction::Agent { .. } => "agent",
-            HookAction::Wake { .. } => "wake",
-        };
-        url.set_path(&format!("{}/hooks/{hook}", base.path().trim_end_matches('/')));
+        let url = action.url(base);
         Self { id, endpoint: Endpoint { url, http, clock, timeout }, token, action, file, template, gateway: None }
     }
 

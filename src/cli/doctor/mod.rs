@@ -1,5 +1,6 @@
 //! `doctor`: what keeps the dispatcher from doing its job, and the remedy. Nothing is delivered, and no state is touched.
 
+mod gateway;
 mod local;
 mod network;
 mod openclaw;

@@ -12,7 +12,11 @@ use ograph_dispatcher_actors::{
 use tokio::{net::TcpStream, time::timeout};
 use url::Url;
 
-use super::{Check, Finding, Level, check, openclaw};
+use super::{
+    Check, Finding, Level, check,
+    gateway::{self, Line},
+    openclaw,
+};
 use crate::{
     assemble::{self, Ways},
     cli::{
@@ -56,36 +60,48 @@ pub(super) fn checks<'c>(config: &'c Config, environment: &'c Environment) -> Ve
         }),
         check(async move { vec![availability(config, &setup).await] }),
     ];
+    let line = Line { http: Arc::clone(&nearby), clock };
     if let Some(gateway) = &config.oc.gateway {
-        let nearby = Arc::clone(&nearby);
+        let line = line.clone();
         checks.push(check(async move {
-            let mut findings = vec![openclaw::gateway(gateway, &config.oc, &nearby, &clock).await];
+            let mut findings = vec![gateway::gateway(gateway, &config.oc, &line).await];
             if config.oc.status_is_set {
-                findings.extend(openclaw::status_route(&config.oc, &nearby).await);
+                findings.extend(openclaw::status_route(&config.oc, &line.http).await);
+            }
+            let openclaw = &config.push.openclaw;
+            if openclaw.enabled && openclaw.target.is_some() {
+                findings.extend(gateway::command_channel(openclaw, gateway, &line).await);
             }
             findings
         }));
     }
-    for Agent { id, kind, .. } in &config.agents {
-        let name = format!("receiver {id}");
-        let url = match kind {
-            AgentKind::OcPlugin { url, .. } | AgentKind::Webhook { url, .. } | AgentKind::OcHook { url, .. } => url,
-            AgentKind::OcGateway { gateway, .. } => &gateway.url,
-            AgentKind::Command { .. } => continue,
-        };
-        let nearby = Arc::clone(&nearby);
-        checks.push(check(async move {
-            let connection = connection(name.clone(), url.expose(), environment).await;
-            let route = match kind {
-                AgentKind::OcPlugin { secret, .. } if connection.level == Level::Ok => {
-                    openclaw::plugin_route(&name, url, secret.expose(), &nearby).await
-                }
-                _ => None,
-            };
-            vec![route.unwrap_or(connection)]
-        }));
+    for agent in &config.agents {
+        let line = line.clone();
+        checks.push(check(async move { receiver(agent, environment, &line).await }));
     }
     checks
+}
+
+/// A receiver: whether it can be reached, and what it says to a question if it is OpenClaw's.
+async fn receiver(Agent { id, kind, .. }: &Agent, environment: &Environment, line: &Line) -> Vec<Finding> {
+    let name = format!("receiver {id}");
+    let url = match kind {
+        AgentKind::OcPlugin { url, .. } | AgentKind::Webhook { url, .. } | AgentKind::OcHook { url, .. } => url,
+        AgentKind::OcGateway { gateway, action, .. } => return gateway::receiver(&name, gateway, action, line).await,
+        // A program is looked for on this machine.
+        AgentKind::Command { .. } => return Vec::new(),
+    };
+    let connection = connection(name.clone(), url.expose(), environment).await;
+    let answer = match kind {
+        _ if connection.level != Level::Ok => None,
+        AgentKind::OcPlugin { secret, .. } => openclaw::plugin_route(&name, url, secret.expose(), &line.http).await,
+        AgentKind::OcHook { token, action, agent_id, .. } => {
+            let hook = assemble::hook(action.clone(), agent_id.clone()).url(url.expose());
+            openclaw::hook(&name, &hook, token.expose(), &line.http).await
+        }
+        _ => None,
+    };
+    vec![answer.unwrap_or(connection)]
 }
 
 /// Whether a daemon runs. None is no failure.

@@ -1,61 +1,21 @@
-//! What is checked at OpenClaw: its gateway, and the routes of the plugin. Nothing is sent but questions.
+//! What is checked at OpenClaw over HTTP: the routes of the plugin, and the hooks. Nothing is sent but questions.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use ograph_dispatcher_actors::{
     availability::{AvailabilityError, AvailabilityErrorKind},
-    clock::Clock,
-    http::{HttpClient, HttpOptions, Request},
-    openclaw::{GatewayError, GatewayErrorKind},
+    http::{Answer, HttpClient, HttpOptions, Request},
 };
-use serde_json::json;
+use serde_json::Value;
+use url::Url;
 
 use super::Finding;
-use crate::{
-    assemble,
-    cli::human,
-    config::{Config, Gateway, Oc, SafeUrl},
-};
+use crate::config::{Config, Oc, SafeUrl};
 
 /// What installs the plugin's routes.
-const INSTALL: &str = "`ograph-dispatcher openclaw install-plugin --apply`, then restart OpenClaw's gateway";
+pub(super) const INSTALL: &str = "`ograph-dispatcher openclaw install-plugin --apply`, then restart OpenClaw's gateway";
 /// The time for a question to a receiver's route.
 const ROUTE: Duration = Duration::from_secs(10);
-
-/// The handshake with the gateway, its version, and whether it tells its lanes.
-pub(super) async fn gateway(gateway: &Gateway, oc: &Oc, nearby: &HttpOptions, clock: &Arc<dyn Clock>) -> Finding {
-    const NAME: &str = "gateway";
-    let url = &gateway.url;
-    let connection = assemble::connect(gateway, nearby, clock);
-    match connection.call("diagnostics.lanes", json!({}), oc.timeout).await {
-        Ok(answer) => {
-            let version = connection.version().unwrap_or_else(|| "of unknown version".to_owned());
-            match answer["lanes"].as_array().map(Vec::len) {
-                Some(lanes @ 1..) => {
-                    let lanes = human::count(lanes as u64, "lane");
-                    Finding::ok(NAME, format!("{url} is OpenClaw {version}; {lanes} read"))
-                }
-                _ => Finding::fail(NAME, format!("{url} is OpenClaw {version}, but tells no lanes"))
-                    .remedy(format!("update OpenClaw, or install the plugin: {INSTALL}")),
-            }
-        }
-        Err(error) => Finding::fail(NAME, error.message.clone()).remedy(remedy(&error)),
-    }
-}
-
-fn remedy(error: &GatewayError) -> &'static str {
-    match error.kind {
-        GatewayErrorKind::Unauthorized => {
-            "set oc.gateway.token (OPENCLAW_GATEWAY_TOKEN) to gateway.auth.token of openclaw.json"
-        }
-        GatewayErrorKind::ProtocolMismatch => "update OpenClaw or this program, whichever is older",
-        GatewayErrorKind::Starting => "try again in a minute; OpenClaw is starting",
-        GatewayErrorKind::Down => "start OpenClaw (`openclaw gateway run`), or correct oc.gateway.url",
-        GatewayErrorKind::Closed | GatewayErrorKind::Timeout => "try again; a longer oc.timeout, if OpenClaw is slow",
-        GatewayErrorKind::Garbage => "correct oc.gateway.url: something else than OpenClaw's gateway answers there",
-        GatewayErrorKind::Refused(_) => "update OpenClaw, or install the plugin and use oc.statusEndpoint",
-    }
-}
 
 /// What makes the availability known again.
 pub(super) fn availability_remedy(error: &AvailabilityError, config: &Config) -> String {
@@ -75,28 +35,30 @@ pub(super) fn availability_remedy(error: &AvailabilityError, config: &Config) ->
 /// Whether the status route is there, where the gateway would hide that it is not.
 pub(super) async fn status_route(oc: &Oc, nearby: &HttpOptions) -> Option<Finding> {
     const NAME: &str = "status route";
+    let url = &oc.status_endpoint;
     let token = oc.status_token.as_ref().map(|token| format!("Bearer {}", token.expose()));
-    let (url, status) = (&oc.status_endpoint, ask(&oc.status_endpoint, token.as_deref(), oc.timeout, nearby).await?);
-    Some(match status {
+    let request = Request { timeout: oc.timeout, ..question(Request::get(url.expose())) };
+    let answer = ask(request, token.as_deref(), nearby).await?;
+    Some(match answer.status {
         404 => Finding::warn(NAME, format!("{url} answers 404; the gateway is asked instead"))
             .remedy(format!("remove oc.statusEndpoint, or install the plugin: {INSTALL}")),
-        401 | 403 => Finding::fail(NAME, format!("{url} refuses the token ({status})"))
+        status @ (401 | 403) => Finding::fail(NAME, format!("{url} refuses the token ({status})"))
             .remedy("set oc.statusToken to gateway.auth.token of openclaw.json"),
-        _ => Finding::ok(NAME, format!("{url} answers {status}")),
+        status => Finding::ok(NAME, format!("{url} answers {status}")),
     })
 }
 
 /// Whether a plugin's route is there: it takes documents by POST, and anything but 404 to a GET shows that it exists.
 /// `None` if that cannot be told.
 pub(super) async fn plugin_route(name: &str, url: &SafeUrl, secret: &str, nearby: &HttpOptions) -> Option<Finding> {
-    let status = ask(url, Some(&format!("Bearer {secret}")), ROUTE, nearby).await?;
-    match status {
+    let answer = ask(question(Request::get(url.expose())), Some(&format!("Bearer {secret}")), nearby).await?;
+    match answer.status {
         // Other servers may say so of a route that only takes POST.
         404 => Some(
             Finding::warn(name, format!("{url} answers 404: the plugin's route is not there"))
                 .remedy(format!("install the plugin: {INSTALL}")),
         ),
-        401 | 403 => Some(
+        status @ (401 | 403) => Some(
             Finding::fail(name, format!("{url} refuses the secret ({status})"))
                 .remedy("set its secret to gateway.auth.token of openclaw.json"),
         ),
@@ -104,9 +66,46 @@ pub(super) async fn plugin_route(name: &str, url: &SafeUrl, secret: &str, nearby
     }
 }
 
-/// The status of the answer to a `GET`; `None` without an answer.
-async fn ask(url: &SafeUrl, authorization: Option<&str>, timeout: Duration, nearby: &HttpOptions) -> Option<u16> {
-    let headers: Vec<_> = authorization.map(|value| ("Authorization", value)).into_iter().collect();
-    let request = Request { timeout, headers: &headers, redirects: false, ..Request::get(url.expose()) };
-    Some(HttpClient::new(nearby).send(request).await.ok()?.status)
+/// Whether a hook is there and takes the token: it is posted an object without a message, which OpenClaw refuses after
+/// it has looked at the token. (To a `GET` it answers the same with every token.) `None` without an answer.
+pub(super) async fn hook(name: &str, url: &Url, token: &str, nearby: &HttpOptions) -> Option<Finding> {
+    let request = question(Request::post(url, b"{}".to_vec()));
+    let answer = ask(request, Some(&format!("Bearer {token}")), nearby).await?;
+    let shown = SafeUrl::new(url.clone());
+    Some(match answer.status {
+        400 if is_refused_by_hook(&answer) => {
+            Finding::ok(name, format!("{shown} takes the token; nothing was delivered"))
+        }
+        status @ (401 | 403) => Finding::fail(name, format!("{shown} refuses the token ({status})"))
+            .remedy("set its token to hooks.token of openclaw.json; it is not gateway.auth.token"),
+        404 => Finding::fail(name, format!("{shown} answers 404: OpenClaw's hooks are off, or elsewhere"))
+            .remedy("set hooks.enabled and hooks.token in openclaw.json, or correct its url"),
+        429 => Finding::warn(name, format!("{shown} answers 429: OpenClaw was given too many wrong tokens"))
+            .remedy("wait a few minutes, then try again with the right one"),
+        503 => {
+            Finding::warn(name, format!("{shown} answers 503")).remedy("try again in a minute; OpenClaw is starting")
+        }
+        status => Finding::fail(name, format!("{shown} answers {status}, but not as OpenClaw's hooks do"))
+            .remedy("its url is OpenClaw's base address, such as http://127.0.0.1:18789"),
+    })
+}
+
+/// Whether these are the words of a hook that misses a message: others answer 400 as well.
+fn is_refused_by_hook(answer: &Answer) -> bool {
+    serde_json::from_slice(&answer.body).is_ok_and(|body: Value| body["ok"] == false && body["error"].is_string())
+}
+
+/// A request that takes what it gets: no redirects, no patience.
+fn question(request: Request<'_>) -> Request<'_> {
+    Request { timeout: ROUTE, redirects: false, ..request }
+}
+
+/// The answer, if there is one.
+async fn ask(request: Request<'_>, authorization: Option<&str>, nearby: &HttpOptions) -> Option<Answer> {
+    let headers: Vec<_> = authorization
+        .map(|value| ("authorization", value))
+        .into_iter()
+        .chain([("content-type", "application/json")])
+        .collect();
+    HttpClient::new(nearby).send(Request { headers: &headers, ..request }).await.ok()
 }
