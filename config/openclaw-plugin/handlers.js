@@ -149,6 +149,12 @@ function validated(body) {
   return { actor, batchId: body.batchId };
 }
 
+/** A number that JavaScript cannot hold, such as a large id, keeps the digits that it was sent with. */
+const lossless = (_key, value, context) =>
+  typeof value === "number" && !Number.isSafeInteger(value) && context && String(value) !== context.source && JSON.rawJSON
+    ? JSON.rawJSON(context.source)
+    : value;
+
 /** Reads the body, no more of it than `max` bytes and no longer than ten seconds. */
 async function readBody(request, max) {
   const tooLarge = () => new Refusal(413, `the body is larger than ${max} bytes`, { Connection: "close" });
@@ -172,7 +178,7 @@ async function readBody(request, max) {
     request.on("aborted", () => done(reject)(new Refusal(400, "the body broke off")));
   });
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes), lossless);
   } catch {
     throw new Refusal(400, "the body is not JSON");
   }

@@ -204,6 +204,15 @@ test("huge values and many changes stay within the limits", () => {
   assert.match(many, /\(and \d+ more, too long to be shown here\)$/);
 });
 
+test("numbers that JavaScript cannot hold reach the agent as they were sent", { skip: !JSON.rawJSON }, async (context) => {
+  const { calls, post } = await serving(context);
+  const numbers = "[12345678901234567890,1e400,0.1000000000000000055511151231257827,9007199254740993,0.1,7]";
+  const text = JSON.stringify(batch({ changes: [{ projection: "tasks", kind: "changed", old: "OLD", new: "OLD" }] }));
+  assert.equal((await post(text.replaceAll('"OLD"', numbers))).status, 200);
+  const told = calls.find(([method]) => method === "agent")[1].message;
+  assert.ok(told.includes(`"old":${numbers},"new":${numbers}`), told);
+});
+
 test("the manifest and the package are what OpenClaw reads", () => {
   const read = (name) => JSON.parse(readFileSync(new URL(`../../config/openclaw-plugin/${name}`, import.meta.url)));
   assert.deepEqual(read("package.json").openclaw.extensions, ["./index.js"]);
