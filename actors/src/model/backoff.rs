@@ -71,7 +71,7 @@ impl Backoff {
 
 /// Failures in a row, forgotten only after a quiet period.
 ///
-/// A success ends nothing by itself: a peer that flaps would else be met with the shortest delay again and again. The
+/// A [success](Self::succeeded) ends nothing by itself: a peer that flaps would else be met with the shortest delay again and again. The
 /// count starts anew once the peer has been **healthy for the whole quiet period**: from the first success after the
 /// last failure on, without another failure. Silence is not health: while nothing but failures was seen, however far
 /// apart (the delay may have grown longer than the quiet period), the count goes on.
@@ -104,6 +104,13 @@ impl Streak {
     pub fn succeeded(&mut self, now: Duration) {
         self.healthy_since.get_or_insert(now);
         self.forget(now);
+    }
+
+    /// A success at `now` that proves something by itself, as a delivery does and a connection does not: half of the
+    /// failures are forgotten at once. A peer that fails now and then is so met with short delays, however long it does.
+    pub fn eased(&mut self, now: Duration) {
+        self.succeeded(now);
+        self.failures /= 2;
     }
 
     /// The failures that are remembered: 0 if there was none, or after a quiet period.

@@ -340,7 +340,7 @@ impl Schedule {
         let began = lane.pushed_at;
         match delivered {
             Delivered::Yes => {
-                lane.failures.succeeded(now);
+                lane.failures.eased(now);
                 lane.retry_at = None;
                 lane.refused = None;
                 lane.cooling_until = cooldown;

@@ -106,19 +106,44 @@ fn what_certainly_did_not_arrive_starts_no_cooldown() {
 }
 
 #[test]
-fn a_receiver_that_flaps_is_tried_ever_more_rarely_until_it_has_been_well_for_a_while() {
+fn failures_in_a_row_delay_ever_longer_and_every_success_halves_their_count() {
     let mut schedule = schedule(&[("a", demand(1, 1))]);
+    let mut now = 0;
+    let mut retry_after = |delivered| {
+        now += 10;
+        schedule.push_started(&id("a"), secs(now));
+        schedule.push_ended(&id("a"), delivered, secs(now), 0.0);
+        schedule.next_retry(&id("a")).map(|at| at.as_secs() - now)
+    };
     let failed = Delivered::Failed { after: None, maybe: false };
+    assert_eq!([failed; 5].map(&mut retry_after), [1, 2, 4, 8, 16].map(Some));
+    assert_eq!(retry_after(Delivered::Yes), None);
+    assert_eq!(retry_after(failed), Some(4), "the third failure, not the sixth");
+    // One that fails every other time, or two times of three, works well enough to be told without a long delay.
+    for round in 0..50 {
+        assert_eq!(retry_after(Delivered::Yes), None);
+        let delay = retry_after(failed);
+        assert!(delay <= Some(2), "{delay:?} in round {round}");
+    }
+    for round in 0..50 {
+        assert_eq!(retry_after(Delivered::Yes), None);
+        let delays = [failed; 2].map(&mut retry_after);
+        assert!(delays <= [Some(4), Some(8)], "{delays:?} in round {round}");
+    }
+}
+
+#[test]
+fn a_receiver_that_has_been_well_for_a_while_begins_anew() {
+    let mut schedule = schedule(&[("a", demand(1, 1))]);
     let mut retry_after = |now: u64, delivered| {
         schedule.push_started(&id("a"), secs(now));
         schedule.push_ended(&id("a"), delivered, secs(now), 0.0);
         schedule.next_retry(&id("a")).map(|at| at.as_secs() - now)
     };
-    assert_eq!(retry_after(0, failed), Some(1));
-    assert_eq!(retry_after(1, Delivered::Yes), None);
-    assert_eq!(retry_after(61, failed), Some(2), "one success is not health");
-    assert_eq!(retry_after(63, Delivered::Yes), None);
-    assert_eq!(retry_after(400, failed), Some(1));
+    let failed = Delivered::Failed { after: None, maybe: false };
+    assert_eq!([0, 10, 20, 30].map(|now| retry_after(now, failed)), [1, 2, 4, 8].map(Some));
+    assert_eq!(retry_after(40, Delivered::Yes), None);
+    assert_eq!(retry_after(340, failed), Some(1));
 }
 
 #[test]
