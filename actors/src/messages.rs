@@ -204,6 +204,8 @@ pub(crate) struct Lease {
     /// Those of them that get a repeat of their last batch or nothing: they are cooling down. What was decided may be
     /// overtaken by what was observed since.
     pub(crate) cooling: Vec<ReceiverId>,
+    /// Who recognises their batches: see [`Receiver::recognised_by`](crate::receivers::Receiver::recognised_by).
+    pub(crate) recognised_by: BTreeMap<ReceiverId, String>,
     pub(crate) reason: Reason,
     pub(crate) availability: AvailabilityNote,
     pub(crate) cooldown: Duration,

@@ -2,6 +2,7 @@
 //
 //   GET  /plugins/session-status/status   how many agents may run, and how many do
 //   POST /plugins/ograph/dispatch         {actor, …document} becomes a turn of an agent, once per batchId
+//                                         (OpenClaw knows a batchId only once, whatever the actor)
 //
 // OpenClaw registers a plugin more than once, so nothing is remembered here: what has to be known is asked for.
 

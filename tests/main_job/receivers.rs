@@ -102,6 +102,34 @@ fn a_change_reaches_every_receiver_in_the_same_batch() {
 }
 
 #[test]
+fn two_agents_of_one_openclaw_are_told_under_ids_of_their_own_because_it_takes_one_id_for_one_turn() {
+    let mut job = Job::new([(BOARD, json!(1))]);
+    let mut agents = [job.openclaw.plugin_receiver(), job.openclaw.plugin_receiver()];
+    agents[0]["actor"] = json!(3);
+    agents[1]["actor"] = json!(4);
+    agents[1]["name"] = json!("the other");
+    let inbox = job.setup.path("inbox");
+    let command = json!({"type": "command", "argv": ["/bin/sh", "-c", "cat >>\"$0\"", inbox]});
+    job.setup.config["agents"] = json!([agents[0], agents[1], command]);
+    // The second attempt at the first one repeats its id, whatever the others had.
+    job.openclaw.script_plugin([Answer::empty(503).into()]);
+    let _daemon = job.start();
+    job.ograph.set(BOARD, &json!(2));
+    let told = job.wait_for_documents(3);
+    let ids = |actor: u64| -> Vec<&Value> {
+        told.iter().filter(|document| document["actor"] == actor).map(|document| &document["batchId"]).collect()
+    };
+    let (first, second) = (ids(3), ids(4));
+    assert_eq!(first.len() + second.len(), 3, "{told:#?}");
+    assert!(first.iter().all(|id| *id == first[0]) && second.iter().all(|id| *id == second[0]), "{told:#?}");
+    assert_ne!(first[0], second[0], "OpenClaw would take the second agent's batch for a repetition");
+    assert_eq!(told[0]["changes"], told[1]["changes"], "all else is the same");
+    // Whoever else is told shares one of the two.
+    let in_command = wait_for(DEADLINE, "the command", || documents_in(&inbox).into_iter().next());
+    assert!([first[0], second[0]].contains(&&in_command["batchId"]), "{in_command:#}");
+}
+
+#[test]
 fn a_receiver_that_fails_gets_the_same_batch_again_and_holds_nobody_up() {
     let mut job = Job::new([(BOARD, json!(1))]);
     job.setup.config["agents"] = json!([job.openclaw.plugin_receiver(), job.openclaw.webhook_receiver()]);

@@ -170,7 +170,8 @@ impl Ledger {
     }
 
     /// Freezes what is pending for `receivers` and stores it before anybody sends it. Receivers with the same content
-    /// get the same batch. A batch that is already out is handed out again.
+    /// get the same batch, unless one of them would be taken for a repetition of the other. A batch that is already out
+    /// is handed out again.
     pub(crate) fn lease(
         &mut self,
         store: &dyn Store,
@@ -178,11 +179,12 @@ impl Ledger {
         now: Timestamp,
         setup: &Setup,
     ) -> Result<BTreeMap<ReceiverId, Arc<Document>>, StoreError> {
-        let Lease { receivers, cooling, reason, availability, cooldown } = wanted;
+        let Lease { receivers, cooling, recognised_by, reason, availability, cooldown } = wanted;
         let (reason, availability) = (*reason, *availability);
         let mut writes = Vec::new();
         let mut documents = BTreeMap::new();
-        let mut fresh: Vec<(Envelope, BTreeMap<_, _>)> = Vec::new();
+        // With their content, and who will have seen them.
+        let mut fresh: Vec<(Envelope, BTreeMap<_, _>, Vec<&String>)> = Vec::new();
         for id in receivers {
             let Some(account) = self.accounts.get_mut(id) else { continue };
             if account.map.in_flight().is_none() {
@@ -190,14 +192,21 @@ impl Ledger {
                     continue;
                 }
                 let content = account.map.content();
-                let envelope = match fresh.iter().find(|(_, other)| *other == content) {
-                    Some((envelope, _)) => envelope.clone(),
+                let recogniser = recognised_by.get(id);
+                let same = fresh.iter_mut().find(|(_, other, seen_by)| {
+                    *other == content && recogniser.is_none_or(|recogniser| !seen_by.contains(&recogniser))
+                });
+                let envelope = match &same {
+                    Some((envelope, ..)) => envelope.clone(),
                     None => Envelope { batch_id: new_batch_id(now), created_at: now, reason, availability },
                 };
                 if account.map.lease(&envelope).is_none() {
                     continue;
                 }
-                fresh.push((envelope, content));
+                match same {
+                    Some((.., seen_by)) => seen_by.extend(recogniser),
+                    None => fresh.push((envelope, content, recogniser.into_iter().collect())),
+                }
                 account.record.cooldown_until = Some(now + *cooldown);
                 writes.push(Write::Lease(id.clone(), account.map.lease_state().cloned()));
                 writes.push(Write::Receiver(id.clone(), account.record.clone()));

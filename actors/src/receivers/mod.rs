@@ -53,6 +53,12 @@ pub trait Receiver: 'static {
         Guarantee::AtLeastOnce
     }
 
+    /// Who recognises a repeated batch by its id, if other receivers deliver there as well. Of two receivers that name
+    /// the same, the second would be taken for a repetition of the first: they never get the same `batchId`.
+    fn recognised_by(&self) -> Option<&str> {
+        None
+    }
+
     /// Delivers `document`, once.
     fn deliver<'a>(&'a self, document: &'a Document) -> LocalBoxFuture<'a, Result<Receipt, DeliveryError>>;
 }
@@ -101,6 +107,14 @@ impl DeliveryError {
         Self { kind: DeliveryErrorKind::Skipped, reached: Reached::No, message: message.into() }
     }
 }
+
+/// What recognises a batch that became a turn of an agent: OpenClaw itself, whoever brings it there, and for all agents
+/// and sessions together. (Measured on 2026.9.6. There may be several OpenClaws, but under how many addresses each of
+/// them is known cannot be told, and an id too many does no harm.)
+const OPENCLAW_TURNS: &str = "openclaw turns";
+
+/// The same for messages to chats.
+const OPENCLAW_MESSAGES: &str = "openclaw messages";
 
 /// A document as receivers send it. Nothing in one can fail to be written, but a panic would be the worse answer.
 fn to_json(document: &impl Serialize) -> Result<Vec<u8>, DeliveryError> {

@@ -8,7 +8,10 @@ use std::{path::PathBuf, time::Duration};
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use serde_json::{Value, json};
 
-use super::{DeliveryError, DeliveryErrorKind, Reached, Receipt, Receiver, ReceiverId, briefing, text};
+use super::{
+    DeliveryError, DeliveryErrorKind, OPENCLAW_MESSAGES, OPENCLAW_TURNS, Reached, Receipt, Receiver, ReceiverId,
+    briefing, text,
+};
 use crate::{
     model::document::Document,
     openclaw::{Gateway, GatewayError, GatewayErrorKind},
@@ -216,6 +219,13 @@ fn judge(error: GatewayError) -> DeliveryError {
 impl Receiver for OcGateway {
     fn id(&self) -> &ReceiverId {
         &self.id
+    }
+
+    fn recognised_by(&self) -> Option<&str> {
+        Some(match self.action {
+            GatewayAction::Agent { .. } => OPENCLAW_TURNS,
+            GatewayAction::Send { .. } => OPENCLAW_MESSAGES,
+        })
     }
 
     fn deliver<'a>(&'a self, document: &'a Document) -> LocalBoxFuture<'a, Result<Receipt, DeliveryError>> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
-use super::{DeliveryError, Receipt, Receiver, ReceiverId, endpoint::Endpoint, to_json};
+use super::{DeliveryError, OPENCLAW_TURNS, Receipt, Receiver, ReceiverId, endpoint::Endpoint, to_json};
 use crate::{clock::Clock, http::HttpClient, model::document::Document, secret::Secret};
 
 /// POSTs `{"actor": …, …document}` with the secret as bearer token; the batch id is the `Idempotency-Key`.
@@ -51,6 +51,10 @@ struct Body<'a> {
 impl Receiver for OcPlugin {
     fn id(&self) -> &ReceiverId {
         &self.id
+    }
+
+    fn recognised_by(&self) -> Option<&str> {
+        Some(OPENCLAW_TURNS)
     }
 
     fn deliver<'a>(&'a self, document: &'a Document) -> LocalBoxFuture<'a, Result<Receipt, DeliveryError>> {

@@ -212,9 +212,11 @@ impl SchedulerActor {
             }
             Reason::Flush => Vec::new(),
         };
+        let recogniser = |id: &ReceiverId| Some((id.clone(), desk.receivers.get(id)?.recognised_by()?.to_owned()));
         let message = Lease {
             receivers: receivers.clone(),
             cooling,
+            recognised_by: receivers.iter().filter_map(recogniser).collect(),
             reason,
             availability,
             cooldown: desk.schedule.longest_cooldown(),
