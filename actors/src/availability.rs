@@ -42,6 +42,11 @@ impl AvailabilityError {
     pub fn new(kind: AvailabilityErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), retry_after: None }
     }
+
+    /// Whether it says the same to people: when another try is of use changes all the time.
+    pub(crate) fn has_the_cause_of(&self, other: &Self) -> bool {
+        (self.kind, &self.message) == (other.kind, &other.message)
+    }
 }
 
 /// The classes of failure; logs and metrics share these words.

@@ -4,7 +4,26 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Answer, DEADLINE, Job, Reply, change_of, keys};
+use crate::support::{Answer, Client, DEADLINE, Job, Reply, change_of, keys, wait_until};
+
+#[test]
+fn a_gateway_that_is_down_is_said_once_however_often_it_is_dialled() {
+    let mut job = Job::new([("board", json!(1))]).with_control();
+    // Nobody listens there.
+    job.setup.config["oc"] = json!({"gateway": {"url": "ws://127.0.0.1:1", "token": "t"}});
+    let daemon = job.start();
+    job.change("board", &json!(2));
+    let said = daemon.wait_for_log("availability unknown, nothing is pushed: ", DEADLINE);
+    // It is dialled at once and after about 1 s; the polls in between hear that it is too early.
+    let client = Client::of(&job.setup);
+    wait_until(DEADLINE, "it is dialled again", || {
+        let metrics = client.get("/metrics").text();
+        let polls = metrics.lines().filter_map(|line| line.split_once("availability_polls_total{")?.1.split_once(' '));
+        polls.map(|(_, count)| count.parse::<u64>().expect("a number")).sum::<u64>() > 6
+    });
+    assert_eq!(daemon.count_log("availability unknown, nothing"), 1, "{said}: {:#?}", daemon.log());
+    daemon.terminate();
+}
 
 #[test]
 fn the_baseline_is_silent() {

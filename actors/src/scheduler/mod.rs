@@ -444,7 +444,7 @@ impl SchedulerActor {
 /// Logs the availability on its edges.
 fn log_room(previous: &Room, answer: &Result<Free, AvailabilityError>) {
     match (previous, answer) {
-        (Room::Unknown { error, .. }, Err(again)) if error == again => {}
+        (Room::Unknown { error, .. }, Err(again)) if error.has_the_cause_of(again) => {}
         (_, Err(error)) => log::warn!("availability unknown, nothing is pushed: {error}"),
         (Room::Unknown { .. }, Ok(_)) => log::info!("availability known again"),
         (_, Ok(_)) => {}
