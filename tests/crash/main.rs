@@ -39,7 +39,7 @@ fn nothing_is_lost_invented_or_pushed_out_of_turn_however_often_it_is_killed() {
 
     // What was true before anybody could be told is the baseline.
     world.calm(true);
-    let daemon = setup.start();
+    let daemon = begin_life(&setup, &world);
     world.wait_for_polls(3);
     daemon.kill();
     world.take_baseline();
@@ -49,8 +49,7 @@ fn nothing_is_lost_invented_or_pushed_out_of_turn_however_often_it_is_killed() {
     }
 
     world.calm(true);
-    let daemon = setup.start();
-    world.begin_life();
+    let daemon = begin_life(&setup, &world);
     let settled = || world.is_quiet(COOLDOWN * 3) && oracle::is_settled(&world);
     let start = now();
     while !settled() && start.elapsed() < DUST {
@@ -62,6 +61,12 @@ fn nothing_is_lost_invented_or_pushed_out_of_turn_however_often_it_is_killed() {
     println!("{}", oracle::figures(&world, kills));
 }
 
+/// Starts the daemon. The command that it calls sees which of its lives this is.
+fn begin_life(setup: &Setup, world: &World) -> Daemon {
+    let life = world.begin_life();
+    setup.start_with(&[("CRASH_LIFE", format!("{life:06}"))])
+}
+
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
@@ -69,8 +74,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// One life of the daemon, from its start to its violent end.
 fn live(setup: &Setup, world: &World, dice: &mut fastrand::Rng) {
-    world.begin_life();
-    let daemon = setup.start();
+    let daemon = begin_life(setup, world);
     let span = Duration::from_millis(dice.u64(5..900));
     // Half of them die just when something is delivered.
     let deliveries = world.delivered();
@@ -133,8 +137,8 @@ fn setup(world: &World) -> Setup {
     let inbox = setup.path("inbox");
     std::fs::create_dir(&inbox).expect("an inbox");
     world.watch(&setup.path("dispatch.json"), &inbox);
-    // Named by when it began, so that one that outlives its daemon does not overtake the next one's.
-    let take = r#"name=$(date +%s%N) && cat >"$0/.$name" && mv "$0/.$name" "$0/$name""#;
+    // Named by the daemon's start and its own, so that one that outlives its daemon does not overtake the next one's.
+    let take = r#"name=$CRASH_LIFE.$(date +%s%N) && cat >"$0/.$name" && mv "$0/.$name" "$0/$name""#;
     setup.config["agents"] = json!([
         {"type": "oc-plugin", "url": format!("{url}/plugin"), "secret": "secret", "actor": 7, "timeout": 600},
         {"type": "webhook", "url": format!("{url}/webhook"), "timeout": 600},

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use crate::world::{COOLDOWN, Delivery, State, World};
+use crate::world::{COOLDOWN, Delivery, PROJECTIONS, State, World};
 
 /// How long a decision may take to become a lease, in ms, on a machine whose disk is busy: meanwhile the next answer may
 /// have come, and the cooldown counts from the decision.
@@ -50,30 +50,41 @@ pub(crate) fn figures(world: &World, kills: u64) -> String {
 }
 
 /// Every receiver's last told value is the last observed one, or it never needed telling.
+///
+/// This is asked again and again while the dust settles, so it looks at the newest documents only, and holds up the
+/// world no longer than it must: the daemon waits for it.
 fn unsettled(world: &World) -> Vec<String> {
-    let inbox = world.inbox();
+    let in_command = last_told(world.newest_in_inbox());
     let state = world.state();
     let taken = |name| {
-        let mine = state.deliveries.iter().filter(move |delivery| delivery.receiver == name && delivery.taken);
-        mine.map(|delivery| &delivery.document).collect::<Vec<_>>()
+        let mine = state.deliveries.iter().rev().filter(move |delivery| delivery.receiver == name && delivery.taken);
+        last_told(mine.map(|delivery| &delivery.document))
     };
     let mut complaints = Vec::new();
-    for (receiver, documents) in
-        [("plugin", taken("plugin")), ("webhook", taken("webhook")), ("command", inbox.iter().collect())]
-    {
-        let mut knows: HashMap<&str, &Value> =
-            state.values.iter().map(|(name, track)| (name.as_str(), &track.baseline)).collect();
-        for change in documents.into_iter().flat_map(changes) {
-            knows.insert(change["projection"].as_str().unwrap_or_default(), &change["new"]);
-        }
+    for (receiver, told) in [("plugin", taken("plugin")), ("webhook", taken("webhook")), ("command", in_command)] {
         for (name, track) in &state.values {
-            let told = knows[name.as_str()];
+            let told = told.get(name).unwrap_or(&track.baseline);
             if *told != track.current {
                 complaints.push(format!("{receiver} was last told that {name} is {told}, but it is {}", track.current));
             }
         }
     }
     complaints
+}
+
+/// What the documents, newest first, tell of each projection.
+fn last_told(documents: impl Iterator<Item = impl std::borrow::Borrow<Value>>) -> HashMap<String, Value> {
+    let mut told = HashMap::new();
+    for document in documents {
+        for change in changes(document.borrow()) {
+            let name = change["projection"].as_str().unwrap_or_default();
+            told.entry(name.to_owned()).or_insert_with(|| change["new"].clone());
+        }
+        if told.len() == PROJECTIONS.len() {
+            break;
+        }
+    }
+    told
 }
 
 /// Nothing is told that was never observed.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    DUST, oracle, setup,
+    DUST, begin_life, oracle, setup,
     support::{DEADLINE, observe_for, wait_until},
     world::{COOLDOWN, World},
 };
@@ -18,17 +18,15 @@ fn beyond_the_intensity_the_process_ends_with_1_and_the_next_goes_on() {
     for actor in ["watcher", "scheduler", "pending", "supervisor"] {
         let world = World::new(fastrand::Rng::with_seed(1));
         let mut setup = setup(&world);
-        world.begin_life();
-        let daemon = setup.start();
+        let daemon = begin_life(&setup, &world);
         world.wait_for_polls(3);
         daemon.kill();
         world.take_baseline();
         world.turn_all();
 
-        world.begin_life();
         let point = if actor == "supervisor" || actor == "pending" { "handler" } else { "future" };
         setup.env = vec![("FAILPOINTS".to_owned(), format!("{actor}.{point}=3*off->panic(beyond repair)"))];
-        let mut daemon = setup.start();
+        let mut daemon = begin_life(&setup, &world);
         let status = daemon.wait_exit(DEADLINE);
         daemon.wait_for_log("error: ", DEADLINE);
         assert_eq!(status.code(), Some(1), "{actor}: {:#?}", daemon.log());
@@ -39,8 +37,7 @@ fn beyond_the_intensity_the_process_ends_with_1_and_the_next_goes_on() {
         assert!(daemon.log().iter().all(|line| !line.starts_with("thread '")), "raw panics: {:#?}", daemon.log());
 
         setup.env.clear();
-        world.begin_life();
-        let daemon = setup.start();
+        let daemon = begin_life(&setup, &world);
         settle(&world);
         assert_eq!(oracle::complaints(&world), Vec::<String>::new(), "{actor}");
         assert_eq!(daemon.count_log("panicked"), 0);
@@ -52,11 +49,10 @@ fn beyond_the_intensity_the_process_ends_with_1_and_the_next_goes_on() {
 fn a_storm_within_the_intensity_is_ridden_out() {
     let world = World::new(fastrand::Rng::with_seed(1));
     let mut setup = setup(&world);
-    world.begin_life();
     let points = ["watcher.timer", "watcher.future", "scheduler.future", "scheduler.settle", "pending.committed"];
     let failing: Vec<_> = points.iter().map(|point| format!("{point}=20*off->2*panic(torn)->off")).collect();
     setup.env = vec![("FAILPOINTS".to_owned(), failing.join(";"))];
-    let mut daemon = setup.start();
+    let mut daemon = begin_life(&setup, &world);
     world.wait_for_polls(1);
     world.take_baseline();
     let mut dice = fastrand::Rng::with_seed(5);

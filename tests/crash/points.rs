@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path, sync::Mutex, time::Duration};
 use serde_json::json;
 
 use crate::{
-    DUST, oracle, setup,
+    DUST, begin_life, oracle, setup,
     support::{Setup, Signal, now, observe_for},
     world::{COOLDOWN, World},
 };
@@ -70,13 +70,12 @@ fn die_at(point: &str) -> Vec<String> {
     let world = World::new(fastrand::Rng::with_seed(7));
     let mut setup = setup(&world);
     let mut dice = fastrand::Rng::with_seed(11);
-    world.begin_life();
     if !point.starts_with("store.beg") {
         // A restart finds a batch under way, and a receiver that is no longer configured.
         let agents = setup.config["agents"].clone();
         setup.config["agents"].as_array_mut().expect("a list").push(json!({"type": "command", "argv": ["/bin/true"]}));
         setup.env = failing("deliver.call=return".to_owned());
-        let mut daemon = setup.start();
+        let mut daemon = begin_life(&setup, &world);
         world.wait_for_polls(3);
         world.take_baseline();
         world.turn_all();
@@ -95,8 +94,7 @@ fn die_at(point: &str) -> Vec<String> {
     setup.env = failing(format!("{point}=1*off->return"));
     live(&setup, &world, &mut dice, SECOND_LIFE);
     setup.env.clear();
-    world.begin_life();
-    let daemon = setup.start();
+    let daemon = begin_life(&setup, &world);
     if point.starts_with("store.") {
         // A fresh baseline: only what changes from now on is told.
         world.wait_for_polls(3);
@@ -124,9 +122,8 @@ fn failing(points: String) -> Vec<(String, String)> {
 
 /// One life, in which everything happens that a daemon can be made to do; whether it died.
 fn live(setup: &Setup, world: &World, dice: &mut fastrand::Rng, span: Duration) -> bool {
-    world.begin_life();
+    let mut daemon = begin_life(setup, world);
     world.allow_anything();
-    let mut daemon = setup.start();
     let start = now();
     let mut step = 0_u32;
     while start.elapsed() < span && daemon.is_running() {

@@ -4,7 +4,7 @@
 use std::{fs, time::Duration};
 
 use crate::{
-    DUST, number, oracle, setup,
+    DUST, begin_life, number, oracle, setup,
     support::{now, observe_for, wait_until},
     world::{COOLDOWN, World},
 };
@@ -44,8 +44,7 @@ fn a_long_life_at_high_pace_stays_flat() {
     let mut dice = fastrand::Rng::with_seed(number("CRASH_SEED").unwrap_or_else(|| fastrand::u64(..)));
     let world = World::new(dice.fork());
     let setup = setup(&world);
-    world.begin_life();
-    let daemon = setup.start();
+    let daemon = begin_life(&setup, &world);
     world.wait_for_polls(3);
     world.take_baseline();
     world.calm(false);

@@ -124,13 +124,15 @@ impl World {
         self.state().calm = calm;
     }
 
-    pub(crate) fn begin_life(&self) {
+    /// From here on everything belongs to the next life of the daemon; says which one that is.
+    pub(crate) fn begin_life(&self) -> usize {
         let mut state = self.state();
         state.life += 1;
         state.births.push(millis());
         for track in state.values.values_mut() {
             track.polls = 0;
         }
+        state.life
     }
 
     /// Waits until what the last life sent has arrived: it belongs to that life.
@@ -208,13 +210,20 @@ impl World {
 
     /// What the command was given, in the order in which it was called.
     pub(crate) fn inbox(&self) -> Vec<Value> {
+        let mut documents: Vec<_> = self.newest_in_inbox().collect();
+        documents.reverse();
+        documents
+    }
+
+    /// The same from the newest on; each is only read when it is wanted.
+    pub(crate) fn newest_in_inbox(&self) -> impl Iterator<Item = Value> {
         let inbox = self.state().inbox.clone();
-        let Ok(entries) = fs::read_dir(inbox) else { return Vec::new() };
-        let mut names: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        let entries = fs::read_dir(inbox).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.path()).collect();
         names.retain(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')));
         names.sort();
         // One whose daemon died while it was writing is cut off, and the command could know it.
-        names.iter().filter_map(|path| serde_json::from_slice(&fs::read(path).ok()?).ok()).collect()
+        names.into_iter().rev().filter_map(|path| serde_json::from_slice(&fs::read(path).ok()?).ok())
     }
 
     /// The document in the dispatch file.

@@ -60,6 +60,11 @@ impl Setup {
 
     /// Writes the configuration and starts the daemon. Nothing of the caller's environment reaches it.
     pub(crate) fn start(&self) -> Daemon {
+        self.start_with(&[])
+    }
+
+    /// The same with more variables, for this start alone.
+    pub(crate) fn start_with(&self, more: &[(&str, String)]) -> Daemon {
         let config = self.path("dispatcher.json");
         fs::write(&config, serde_json::to_vec_pretty(&self.config).expect("JSON")).expect("a configuration file");
         restrict(&config);
@@ -73,6 +78,7 @@ impl Setup {
             .env("RUST_LOG", "info,ograph_dispatcher=debug,ograph_dispatcher_actors=debug")
             .env("OGRAPH_CONFIG_FILE", &config)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .envs(more.iter().map(|(name, value)| (name, value)))
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
