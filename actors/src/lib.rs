@@ -162,6 +162,11 @@ pub use supervisor::SupervisorActor;
 #[path = "../../tests/support/fault_server.rs"]
 mod fault_server;
 
+/// The certificates that the end-to-end tests use, too.
+#[cfg(test)]
+#[path = "../../tests/support/certificates.rs"]
+mod certificates;
+
 /// A gateway of OpenClaw that misbehaves on demand.
 #[cfg(test)]
 #[path = "../../tests/support/gateway_server.rs"]

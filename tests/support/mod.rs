@@ -7,15 +7,18 @@
 //! | [`ograph`] | OGraph, with a behaviour for each projection |
 //! | [`openclaw`] | OpenClaw's status, its plugin route and a webhook, with scripted answers; a stub of its CLI |
 //! | [`server`] | the raw HTTP server below them |
+//! | [`tls`] | TLS in front of it, with [`certificates`] that can be wrong |
 //! | [`job`] | all of it put together, and the documents that were delivered |
 #![allow(clippy::allow_attributes, dead_code, unused_imports, reason = "every test binary uses another part of it")]
 
+mod certificates;
 mod client;
 mod daemon;
 mod job;
 mod ograph;
 mod openclaw;
 mod server;
+mod tls;
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +28,7 @@ pub(crate) use job::{DEADLINE, Job, change_of, documents_in, keys};
 pub(crate) use ograph::OGraph;
 pub(crate) use openclaw::{OpenClaw, StubCli};
 pub(crate) use server::{Answer, Reply, Request, TestServer};
+pub(crate) use tls::{Manner, TlsFront};
 
 /// How often conditions are looked at.
 const LOOK: Duration = Duration::from_millis(5);

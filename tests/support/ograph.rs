@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -59,6 +60,11 @@ impl OGraph {
     /// What belongs into `ograph.endpoint`.
     pub(crate) fn url(&self) -> String {
         self.server.url()
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address()
     }
 
     /// Gives a projection a value.

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fs,
+    net::SocketAddr,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -69,6 +70,11 @@ impl OpenClaw {
 
     fn script(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
         lock(&self.gateway).scripts.insert(path.to_owned(), replies.into_iter().collect());
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address()
     }
 
     /// What belongs into `oc.statusEndpoint`.

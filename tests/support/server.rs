@@ -178,6 +178,11 @@ impl TestServer {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// All requests so far, in the order of their arrival.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.shared.state().log.clone()

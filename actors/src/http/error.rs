@@ -167,6 +167,7 @@ fn tls_words(error: &rustls::Error) -> String {
         E::InvalidCertificate(C::UnknownIssuer) => {
             "the certificate comes from an authority that this system does not trust".to_owned()
         }
+        E::InvalidMessage(_) => "it does not speak TLS; is the URL to begin with http instead of https?".to_owned(),
         error => format!("TLS failed: {error}"),
     }
 }

@@ -5,10 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::Response;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::{
-    tls_server::{VALID, acceptor},
-    *,
-};
+use super::*;
+use crate::certificates::{Authority, VALID};
 
 /// How the server treats its connections.
 #[derive(Clone, Copy)]
@@ -40,7 +38,8 @@ impl Drop for Server {
 
 impl Server {
     async fn start(manner: Manner) -> Self {
-        let (acceptor, authority) = acceptor(&["localhost"], VALID, &["h2"]);
+        let authority = Authority::new("the authority of HTTP/2");
+        let acceptor = authority.acceptor(&["localhost"], VALID, &["h2"]);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = url(format!("https://localhost:{}/", listener.local_addr().unwrap().port()));
         let (connections, requests, ended) = <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
@@ -82,7 +81,7 @@ impl Server {
                 }
             }
         });
-        Self { url, roots: Roots::only([authority]), connections, requests, ended, accepting }
+        Self { url, roots: Roots::only([authority.certificate()]), connections, requests, ended, accepting }
     }
 
     fn client(&self) -> HttpClient {
