@@ -22,6 +22,8 @@ pub(super) struct Endpoint {
     pub(super) clock: Arc<dyn Clock>,
     /// The time for the whole exchange.
     pub(super) timeout: Duration,
+    /// What to do about an answer that there is nothing at this URL.
+    pub(super) if_missing: &'static str,
 }
 
 impl Endpoint {
@@ -73,13 +75,13 @@ impl Endpoint {
             500..=599 => retry(Reached::Maybe),
             refusal => {
                 let remedy = match refusal {
-                    300..=399 => ": redirects are not followed, configure the final URL",
-                    401 | 403 => ": check the secret",
-                    404 | 405 | 410 => ": check the URL",
-                    413 => ": the document is too large for it",
-                    _ => "",
+                    300..=399 => "redirects are not followed, configure the final URL",
+                    401 | 403 => "check the secret",
+                    404 | 405 | 410 => self.if_missing,
+                    413 => "the document is too large for it",
+                    _ => return Err(DeliveryError::permanent(self.says(status))),
                 };
-                Err(DeliveryError::permanent(self.says(format!("{status}{remedy}"))))
+                Err(DeliveryError::permanent(self.says(format!("{status}: {remedy}"))))
             }
         }
     }

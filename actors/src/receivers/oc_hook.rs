@@ -103,7 +103,9 @@ impl OcHook {
         timeout: Duration,
     ) -> Self {
         let url = action.url(base);
-        Self { id, endpoint: Endpoint { url, http, clock, timeout }, token, action, file, template, gateway: None }
+        let endpoint =
+            Endpoint { url, http, clock, timeout, if_missing: "check hooks.enabled in openclaw.json and the URL" };
+        Self { id, endpoint, token, action, file, template, gateway: None }
     }
 
     /// Counts every push as a taken slot of this gateway until it shows up there.

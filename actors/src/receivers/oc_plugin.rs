@@ -30,7 +30,8 @@ impl OcPlugin {
         clock: Arc<dyn Clock>,
         timeout: Duration,
     ) -> Self {
-        Self { id, endpoint: Endpoint { url, http, clock, timeout }, secret, actor: actor.into() }
+        let if_missing = "OpenClaw lacks the plugin with this route, or check the URL";
+        Self { id, endpoint: Endpoint { url, http, clock, timeout, if_missing }, secret, actor: actor.into() }
     }
 
     async fn post(&self, document: &Document) -> Result<Receipt, DeliveryError> {

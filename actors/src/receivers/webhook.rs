@@ -35,7 +35,7 @@ impl Webhook {
         clock: Arc<dyn Clock>,
         timeout: Duration,
     ) -> Self {
-        Self { id, endpoint: Endpoint { url, http, clock, timeout }, secret }
+        Self { id, endpoint: Endpoint { url, http, clock, timeout, if_missing: "check the URL" }, secret }
     }
 
     async fn post(&self, document: &Document) -> Result<Receipt, DeliveryError> {

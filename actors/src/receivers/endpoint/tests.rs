@@ -8,7 +8,7 @@ use crate::{clock::TestClock, http::HttpOptions, model::time::Timestamp};
 fn endpoint(url: Url, timeout: Duration) -> Endpoint {
     // Thu, 01 Jan 1970 00:01:00 GMT
     let clock = Arc::new(TestClock::starting_at(Timestamp::from_millis(60_000)));
-    Endpoint { url, http: HttpClient::new(&HttpOptions::default()), clock, timeout }
+    Endpoint { url, http: HttpClient::new(&HttpOptions::default()), clock, timeout, if_missing: "look elsewhere" }
 }
 
 async fn post(url: Url) -> Result<Receipt, DeliveryError> {
@@ -71,6 +71,7 @@ fn the_message_names_server_status_and_remedy_and_no_secret() {
         (503, "https://example.org: 503 Service Unavailable"),
         (401, "https://example.org: 401 Unauthorized: check the secret"),
         (301, "https://example.org: 301 Moved Permanently: redirects are not followed, configure the final URL"),
+        (404, "https://example.org: 404 Not Found: look elsewhere"),
         (422, "https://example.org: 422 Unprocessable Entity"),
     ] {
         assert_eq!(judged(status, None).expect_err("a failure").message, message);

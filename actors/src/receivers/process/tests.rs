@@ -140,7 +140,8 @@ async fn an_endless_flood_is_stopped_and_lets_others_work() {
     let flood = run_sh("exec yes", Duration::from_secs(1));
     let (result, ticks) = futures_util::join!(flood, ticks);
     assert!(matches!(result, Err(RunError::TimedOut { .. })));
-    assert!(ticks > 20, "only {ticks} timers ran beside it");
+    // If it had the thread for itself it would be one; how many more there are depends on the machine.
+    assert!(ticks >= 5, "only {ticks} timers ran beside it");
     assert!(start.elapsed() < Duration::from_secs(10));
 }
 
