@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -99,6 +100,56 @@ fn a_read_only_state_is_refused_with_the_place_and_nothing_is_touched() {
     disk.remount("rw");
     let _daemon = job.start();
     job.assert_nothing_to_tell();
+}
+
+#[test]
+fn permissions_that_are_lost_while_it_runs_hold_nobody_up_and_lose_nothing() {
+    let mut job = Job::new([("board", json!(1))]);
+    let outbox = job.setup.path("outbox");
+    fs::create_dir(&outbox).expect("a folder");
+    let file = outbox.join("dispatch.json");
+    job.setup.config["push"]["dispatchFile"] = json!(file);
+    job.setup.be_nobody();
+    let in_file = || -> Option<Value> { serde_json::from_slice(&fs::read(&file).ok()?).ok() };
+    let file_tells = |value: Value| {
+        let tells = || in_file().is_some_and(|document| change_of(&document, "board")["new"] == value);
+        wait_until(DEADLINE, &format!("the file tells {value}"), tells);
+    };
+    let mut daemon = job.start();
+    job.change("board", &json!(2));
+    job.wait_for_documents(1);
+    file_tells(json!(2));
+
+    allow(&outbox, 0o500);
+    allow(&job.setup.state_dir(), 0o000);
+    job.change("board", &json!(3));
+    assert_eq!(change_of(&job.wait_for_documents(2)[1], "board")["new"], 3, "the others are told as ever");
+    let said = daemon.wait_for_log("dispatch-file failed, and will be tried again: ", DEADLINE);
+    assert!(said.contains("ermission denied"), "{said}");
+    job.change("board", &json!(4));
+    job.wait_for_documents(3);
+    assert!(daemon.is_running(), "{:#?}", daemon.log());
+    assert_eq!(daemon.count_log("dispatch-file failed"), 1, "said once: {:#?}", daemon.log());
+    allow(&outbox, 0o700);
+    file_tells(json!(4));
+    daemon.terminate();
+
+    // Without its state it does not start, says which folder it is, and touches nothing.
+    let mut refused = job.setup.start();
+    assert_eq!(refused.wait_exit(DEADLINE).code(), Some(1));
+    let said = refused.wait_for_log("error: ", DEADLINE);
+    let place = job.setup.state_dir().display().to_string();
+    assert!(said.contains(&place) && said.contains("ermission denied"), "{said}");
+    allow(&job.setup.state_dir(), 0o700);
+    let daemon = job.start();
+    job.change("board", &json!(5));
+    let change = &job.wait_for_documents(4)[3];
+    assert_eq!((&change_of(change, "board")["old"], &change_of(change, "board")["new"]), (&json!(4), &json!(5)));
+    daemon.terminate();
+}
+
+fn allow(folder: &Path, mode: u32) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(mode)).expect("permissions");
 }
 
 #[test]

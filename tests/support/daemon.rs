@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read},
+    os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -30,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) args: Vec<String>,
     /// The program itself.
     pub(crate) program: PathBuf,
+    /// The user to run it as, if it is not ours.
+    user: Option<u32>,
 }
 
 impl Setup {
@@ -45,6 +48,31 @@ impl Setup {
             env: Vec::new(),
             args: Vec::new(),
             program: env!("CARGO_BIN_EXE_ograph-dispatcher").into(),
+            user: None,
+        }
+    }
+
+    /// From now on the daemon is subject to permissions: where the tests run as root, it runs as somebody else, who
+    /// owns the setup's folder as it is now and a copy of the program.
+    pub(crate) fn be_nobody(&mut self) {
+        const NOBODY: u32 = 65_534;
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let program = self.path("ograph-dispatcher");
+        fs::copy(&self.program, &program).expect("a copy of the program");
+        self.program = program;
+        self.user = Some(NOBODY);
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            chown(&folder, Some(NOBODY), None).expect("an owner");
+            for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+                if entry.is_dir() {
+                    folders.push(entry);
+                } else {
+                    chown(entry, Some(NOBODY), None).expect("an owner");
+                }
+            }
         }
     }
 
@@ -69,7 +97,12 @@ impl Setup {
         fs::write(&config, serde_json::to_vec_pretty(&self.config).expect("JSON")).expect("a configuration file");
         restrict(&config);
         let folder = self.folder.path();
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if let Some(user) = self.user {
+            chown(&config, Some(user), None).expect("an owner");
+            command.uid(user);
+        }
+        let child = command
             .args(&self.args)
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
