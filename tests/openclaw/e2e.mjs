@@ -274,7 +274,8 @@ const whoWasTold = (marker) => Object.keys(told).filter((name) => told[name](mar
 
 async function everybodyKnows(marker) {
   const isTold = () => whoWasTold(marker).length === everything.length;
-  await until(`everybody is told ${marker}`, isTold).catch((error) => {
+  // On a busy machine OpenClaw may take minutes to wake its main session after a start.
+  await until(`everybody is told ${marker}`, isTold, 300_000).catch((error) => {
     throw new Error(`${error.message}; it was told to ${whoWasTold(marker)}`);
   });
 }
