@@ -25,6 +25,9 @@ const PROJECTIONS: &str = "[\"<name of a projection>\"]";
 const GATEWAY: &str =
     "// \"gateway\": {\"url\": \"ws://127.0.0.1:18789\", \"token\": {\"env\": \"OPENCLAW_GATEWAY_TOKEN\"}},";
 
+const AGENTS: &str = "// \"agents\": [{\"type\": \"oc-gateway\", \"name\": \"agent\", \"url\": \"ws://127.0.0.1:18789\", \
+     \"token\": {\"env\": \"OPENCLAW_GATEWAY_TOKEN\"}, \"mode\": \"agent\", \"sessionKey\": \"ograph\"}]";
+
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
     /// Where to write it, instead of the usual place
@@ -133,7 +136,11 @@ fn openclaw(
         Err(why) => return vec![format!("found {path}, but {why}; set oc.gateway or oc.statusEndpoint yourself")],
     };
     let variable = &gateway.variable;
-    let found = format!("found OpenClaw: {path}; its gateway, {}, is asked for free slots", gateway.url);
+    let found = format!(
+        "found OpenClaw: {path}; its gateway, {}, is asked for free slots\n\
+         its agent is told, in the session `ograph`; without `agents` in the new file only the dispatch file is written",
+        gateway.url
+    );
     let token = match &gateway.literal {
         Some(_) if copies_token => return vec![found, format!("its token was COPIED from {path} into the new file")],
         Some(_) => format!("its token was not copied: the new file refers to {variable}"),
@@ -177,10 +184,15 @@ impl Starter {
         }
     }
 
-    /// Takes the gateway that was found for what is asked for free slots.
+    /// Takes the gateway that was found for what is asked for free slots, and its agent for who is told.
     fn connect(&mut self, gateway: &FoundGateway, with_secret: bool) {
-        let setting = format!("\"gateway\": {},", gateway.setting(with_secret));
-        self.text = self.text.replacen(GATEWAY, &setting, 1);
+        let setting = gateway.setting(with_secret);
+        let agent = json!([{
+            "type": "oc-gateway", "name": "agent", "url": setting["url"], "token": setting["token"],
+            "mode": "agent", "sessionKey": "ograph",
+        }]);
+        self.text = self.text.replacen(GATEWAY, &format!("\"gateway\": {setting},"), 1);
+        self.text = self.text.replacen(AGENTS, &format!("\"agents\": {agent}"), 1);
     }
 
     /// Refuses to write what `check` would refuse, except for what is to be filled in.

@@ -96,7 +96,13 @@ fn init_takes_the_gateway_that_it_finds_and_leaves_the_secret_where_it_is() {
     let line = "init --endpoint https://o.example --projection p --token-file token";
     let run = user.run(line);
     assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}");
-    for words in [".openclaw/openclaw.json", "ws://127.0.0.1:19001", "was not copied", "set OPENCLAW_GATEWAY_TOKEN"] {
+    for words in [
+        ".openclaw/openclaw.json",
+        "ws://127.0.0.1:19001",
+        "its agent is told",
+        "was not copied",
+        "set OPENCLAW_GATEWAY_TOKEN",
+    ] {
         assert!(run.out.contains(words), "{words}: {run:?}");
     }
     let file = user.path("config/ograph/dispatcher.json");
@@ -106,6 +112,11 @@ fn init_takes_the_gateway_that_it_finds_and_leaves_the_secret_where_it_is() {
     let check = user.run("check --json");
     assert_eq!(check.code, 0, "what was written works: {check:?}");
     assert!(check.out.contains("ws://127.0.0.1:19001"), "{check:?}");
+    let agent = json!({
+        "type": "oc-gateway", "name": "agent", "url": "ws://127.0.0.1:19001",
+        "token": {"env": "OPENCLAW_GATEWAY_TOKEN"}, "mode": "agent", "sessionKey": "ograph",
+    });
+    assert!(written().contains(&format!("  \"agents\": {}\n", json!([agent]))), "{}", written());
     let again = user.run(&format!("{line} --force"));
     assert!(!again.out.contains("set OPENCLAW_GATEWAY_TOKEN"), "it is set: {again:?}");
 

@@ -231,7 +231,7 @@ async function initFindsIt() {
   const line = `init --path ${config} --endpoint ${ograph.url} --token-file ${token} --projection tasks`;
   const { code, out, err } = await ours(line);
   assert.equal(code, 0, err);
-  assert.match(out, /found OpenClaw: .*openclaw\.json; its gateway, ws:.*its token was not copied/s);
+  assert.match(out, /found OpenClaw: .*openclaw\.json; its gateway, ws:.*its agent is told.*its token was not copied/s);
   assert.ok(!readFileSync(config, "utf8").includes(GW), "the token was copied without a word");
   const copied = await ours(`${line.replace("init.json", "copied.json")} --copy-openclaw-token`);
   assert.match(copied.out, /its token was COPIED/);
@@ -251,6 +251,7 @@ async function initFindsIt() {
   const flushed = await ours(`--config ${config} flush --json`, more);
   assert.equal(flushed.code, 0, flushed.err);
   assert.equal(JSON.parse(readFileSync(environment.OGRAPH_DISPATCH_FILE, "utf8")).changes[0].new, "init-told");
+  await until("the agent is told", () => model.count("init-told") === 1);
   await dispatcher.kill("SIGTERM");
 }
 
