@@ -122,7 +122,7 @@ export function cpu(pid) {
   return { own: (own * 1000) / TICKS_PER_SECOND, children: (children * 1000) / TICKS_PER_SECOND };
 }
 
-const MB = 1024;
+const KB_PER_MB = 1024;
 
 function kilobytes(pid, name) {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
@@ -130,7 +130,7 @@ function kilobytes(pid, name) {
 }
 
 /** The most memory that a process ever had, in MB. */
-export const peak = (pid) => Math.round(kilobytes(pid, "VmHWM") / MB);
+export const peak = (pid) => Math.round(kilobytes(pid, "VmHWM") / KB_PER_MB);
 
 /** Watches the memory of all descendants of a process together; `stop` gives the most that was seen, in MB. */
 export function watchMemory(ancestor) {
@@ -159,7 +159,7 @@ export function watchMemory(ancestor) {
   return {
     stop() {
       clearInterval(timer);
-      return Math.round(most / MB);
+      return Math.round(most / KB_PER_MB);
     },
   };
 }

@@ -69,10 +69,10 @@ impl Backoff {
     }
 }
 
-/// Failures in a row, forgotten only after a quiet period.
+/// Failures in a row, forgotten after a quiet period.
 ///
-/// A [success](Self::succeeded) ends nothing by itself: a peer that flaps would else be met with the shortest delay again and again. The
-/// count starts anew once the peer has been **healthy for the whole quiet period**: from the first success after the
+/// A [success](Self::succeeded) ends nothing by itself: a peer that flaps would else be met with the shortest delay again
+/// and again. (Where a success proves more than that, it [eases](Self::eased) the count.) The count starts anew once the peer has been **healthy for the whole quiet period**: from the first success after the
 /// last failure on, without another failure. Silence is not health: while nothing but failures was seen, however far
 /// apart (the delay may have grown longer than the quiet period), the count goes on.
 ///

@@ -30,7 +30,7 @@ impl OcPlugin {
         clock: Arc<dyn Clock>,
         timeout: Duration,
     ) -> Self {
-        let if_missing = "OpenClaw lacks the plugin with this route, or check the URL";
+        let if_missing = "install the plugin in OpenClaw, or check the URL";
         Self { id, endpoint: Endpoint { url, http, clock, timeout, if_missing }, secret, actor: actor.into() }
     }
 

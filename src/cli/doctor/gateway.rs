@@ -20,6 +20,12 @@ use crate::{
 /// The time for a question of a receiver's.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The settings that lead to a gateway, as remedies name them: its URL, and its token.
+type Settings = (&'static str, &'static str);
+const OC_GATEWAY: Settings = ("oc.gateway.url", "oc.gateway.token (OPENCLAW_GATEWAY_TOKEN)");
+/// Those of a receiver.
+const OWN: Settings = ("its url", "its token");
+
 /// How gateways are reached.
 #[derive(Clone)]
 pub(super) struct Line {
@@ -46,7 +52,7 @@ pub(super) async fn gateway(gateway: &Gateway, oc: &Oc, line: &Line) -> Finding 
             None => Finding::fail(NAME, format!("{url} is OpenClaw {version}, but tells no lanes"))
                 .remedy(format!("update OpenClaw, or install the plugin: {INSTALL}")),
         },
-        Err(error) => Finding::fail(NAME, error.message.clone()).remedy(remedy(&error, "oc.gateway")),
+        Err(error) => Finding::fail(NAME, error.message.clone()).remedy(remedy(&error, OC_GATEWAY)),
     }
 }
 
@@ -83,7 +89,7 @@ pub(super) async fn receiver(name: &str, gateway: &Gateway, action: &GatewayActi
             };
             std::iter::once(Finding::ok(name, answers)).chain(channel).collect()
         }
-        Err(error) => vec![Finding::fail(name, error.message.clone()).remedy(remedy(&error, "its url and token"))],
+        Err(error) => vec![Finding::fail(name, error.message.clone()).remedy(remedy(&error, OWN))],
     }
 }
 
@@ -141,19 +147,16 @@ fn channel(name: String, answer: &Value, wanted: Option<&str>, account: Option<&
     Finding::warn(name, format!("{id} is configured, but {trouble}")).remedy("see `openclaw channels status`")
 }
 
-fn remedy(error: &GatewayError, setting: &str) -> String {
+fn remedy(error: &GatewayError, (url, token): Settings) -> String {
     match error.kind {
-        GatewayErrorKind::Unauthorized if setting == "oc.gateway" => {
-            "set oc.gateway.token (OPENCLAW_GATEWAY_TOKEN) to gateway.auth.token of openclaw.json".to_owned()
-        }
-        GatewayErrorKind::Unauthorized => "set its token to gateway.auth.token of openclaw.json".to_owned(),
+        GatewayErrorKind::Unauthorized => format!("set {token} to gateway.auth.token of openclaw.json"),
         GatewayErrorKind::ProtocolMismatch => "update OpenClaw or this program, whichever is older".to_owned(),
         GatewayErrorKind::Starting => "try again in a minute; OpenClaw is starting".to_owned(),
-        GatewayErrorKind::Down => format!("start OpenClaw (`openclaw gateway run`), or correct {setting}"),
+        GatewayErrorKind::Down => format!("start OpenClaw (`openclaw gateway run`), or correct {url}"),
         GatewayErrorKind::Closed | GatewayErrorKind::Timeout => {
             "try again; OpenClaw may be busy or just starting".to_owned()
         }
-        GatewayErrorKind::Garbage => format!("correct {setting}: something else than OpenClaw's gateway answers there"),
+        GatewayErrorKind::Garbage => format!("correct {url}: something else than OpenClaw's gateway answers there"),
         GatewayErrorKind::Refused(_) => format!("update OpenClaw, or install the plugin: {INSTALL}"),
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     http::{HttpClient, HttpOptions},
     model::availability::Free,
     openclaw::{GatewayAvailability, GatewayOptions},
+    receivers::OcPlugin,
     secret::Secret,
 };
 
@@ -59,6 +60,21 @@ async fn an_agent_gets_the_message_under_the_batch_id() {
     assert_eq!((&params["idempotencyKey"], &params["sessionKey"]), (&json!(BATCH), &json!("ograph")));
     assert_eq!(params["deliver"], false);
     assert_eq!(params.as_object().expect("an object").len(), 4, "the gateway refuses what it does not know");
+}
+
+#[actix_rt::test]
+async fn openclaw_recognises_turns_whoever_brings_them_and_messages_apart_from_them() {
+    let url: Url = "ws://127.0.0.1:1".parse().expect("a URL");
+    let on_gateway = |action| receiver(gateway(url.clone(), TOKEN), action, Duration::from_secs(10));
+    let (http, clock) = (HttpClient::new(&HttpOptions::default()), Arc::new(SystemClock::new()));
+    let (id, secret, second) = (ReceiverId::new("oc-plugin"), Secret::new(TOKEN), Duration::from_secs(1));
+    let plugin = OcPlugin::new(id, "http://localhost:1/p".parse().expect("a URL"), secret, 3, http, clock, second);
+    let (turn, message) = (on_gateway(agent(None, false)), on_gateway(chat()));
+    assert!(turn.recognised_by().is_some());
+    assert_eq!(turn.recognised_by(), on_gateway(agent(Some("another"), true)).recognised_by());
+    assert_eq!(turn.recognised_by(), plugin.recognised_by());
+    assert!(message.recognised_by().is_some());
+    assert_ne!(turn.recognised_by(), message.recognised_by());
 }
 
 #[actix_rt::test]
